@@ -1,0 +1,137 @@
+"""What can go wrong with a file, a page or a batch.
+
+Each error has a `code` from one closed list, a message for the user that says what to do, and whether
+reading the same thing again may succeed (`retryable`).
+"""
+
+from typing import ClassVar
+
+
+class OcrError(Exception):
+    """The root of every failure that the product tells a user. `str(error)` is the user's message."""
+
+    code: ClassVar[str] = "internal_error"
+    retryable: ClassVar[bool] = True
+    message: ClassVar[str] = (
+        "Something unexpected went wrong while reading. Retry; if it happens again, tell your administrator."
+    )
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or self.message)
+
+
+# ------------------------------------------------------------------ the file
+
+
+class FileError(OcrError):
+    """The file as it is cannot be read; another copy of it may be."""
+
+    retryable = False
+
+
+class UnsupportedType(FileError):
+    code = "unsupported_type"
+    message = "This is not a PNG, JPEG, TIFF or PDF file. Convert it to one of these and upload it again."
+
+
+class CorruptFile(FileError):
+    code = "corrupt_file"
+    message = "The file is damaged or incomplete. Scan or export it again and upload the new copy."
+
+
+class Encrypted(FileError):
+    code = "encrypted"
+    message = "The PDF is protected by a password. Save a copy without the password and upload that."
+
+
+class TooLarge(FileError):
+    code = "too_large"
+    message = "The page is larger than this server reads. Scan it at a lower resolution."
+
+
+class SourceMissing(FileError):
+    code = "source_missing"
+    message = "The uploaded file is no longer on the server. Upload it again in a new batch."
+
+
+# ------------------------------------------------------------------ the engine
+
+
+class EngineError(OcrError):
+    """Tesseract was started on a good image and gave no result."""
+
+
+class EngineMissing(EngineError):
+    code = "engine_missing"
+    message = "Tesseract is not installed on this server. Ask your administrator to install it (make setup), then retry."
+
+
+class EngineCrashed(EngineError):
+    code = "engine_crashed"
+    message = (
+        "Tesseract stopped with an error on this page. Retry it; if it fails again, try a lower resolution."
+    )
+
+
+class EngineTimeout(EngineError):
+    code = "timeout"
+    message = "Reading this page took longer than the time limit and was stopped. Try a lower resolution."
+
+
+class OutOfMemory(EngineError):
+    code = "out_of_memory"
+    message = "Reading this page took more memory than a page may have. Try a lower resolution."
+
+
+class LanguageMissing(EngineError):
+    code = "language_missing"
+    message = "A language of this batch is not installed on this server. Ask your administrator to add it, then retry."
+
+    @classmethod
+    def named(cls, missing: list[str], installed: list[str]) -> "LanguageMissing":
+        """The same with the names: what is not there, and what is."""
+        return cls(
+            f"Not installed on this server: {', '.join(missing)}. Choose from {', '.join(installed)}, "
+            "or ask your administrator to add the language and retry."
+        )
+
+
+# ------------------------------------------------------------------ the server
+
+
+class NoSpace(OcrError):
+    code = "no_space"
+    message = "The server's disk is full. Ask your administrator to make room, then retry."
+
+
+class WorkerLost(OcrError):
+    code = "worker_lost"
+    message = "The worker stopped three times while reading this. Retry; if it happens again, leave it out and tell your administrator."
+
+
+# ------------------------------------------------------------------ the batch
+
+
+class NothingToRead(OcrError):
+    code = "nothing_to_read"
+    retryable = False
+    message = (
+        "None of the files could be read: see the reason beside each. Upload good copies in a new batch."
+    )
+
+
+class NothingRead(OcrError):
+    code = "nothing_read"
+    message = "Every page failed: see the reason beside each, mend it, and retry."
+
+
+class TooManyPages(OcrError):
+    code = "too_many_pages"
+    retryable = False
+    message = "The batch has more pages than this server takes at once. Split it into several batches."
+
+
+class BadOptions(OcrError):
+    code = "bad_options"
+    retryable = False
+    message = "The options of this batch are not valid. Create it again."

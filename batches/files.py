@@ -1,0 +1,39 @@
+"""Files that are there whole or not at all. Knows no Django."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; on leaving it is flushed to the disk and takes its place.
+
+    Where the block raises, nothing is left behind and what stood at `path` still stands.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def store(chunks: Iterable[bytes], path: Path) -> tuple[str, int]:
+    """Write the chunks to `path`. Answers the SHA-256 in hex, and the number of bytes."""
+    digest, size = hashlib.sha256(), 0
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+            digest.update(chunk)
+            size += len(chunk)
+    return digest.hexdigest(), size

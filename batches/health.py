@@ -1,0 +1,62 @@
+"""Is everything there that is needed to serve and to read? Each check answers what is wrong, or nothing."""
+
+from collections.abc import Callable
+
+import redis
+from celery import current_app
+from django.conf import settings
+from django.db import connection
+
+from batches import ocr
+
+ANSWER_WITHIN = 2.0  # seconds for a worker
+
+
+def engine_state() -> str:
+    """The engine as it is shown to an operator. Raises EngineMissing."""
+    engine = ocr.probe()
+    return f"Tesseract {engine.version}: {', '.join(engine.languages)}"
+
+
+def database_state() -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return connection.vendor
+
+
+def redis_state() -> str:
+    with redis.Redis.from_url(settings.REDIS_URL, **settings.REDIS_ANSWERS_AT_ONCE) as client:
+        return f"Redis {client.info('server')['redis_version']}"
+
+
+def worker_answers() -> list[str]:
+    """The name of the first worker that answers, or nothing."""
+    answers = current_app.control.ping(timeout=ANSWER_WITHIN, limit=1) or []
+    return [name for answer in answers for name in answer]
+
+
+def worker_state() -> str:
+    if not (names := worker_answers()):
+        raise RuntimeError("no worker answers: start one (make run)")
+    return ", ".join(names)
+
+
+CHECKS: dict[str, Callable[[], str]] = {
+    "database": database_state,
+    "redis": redis_state,
+    "worker": worker_state,
+    "tesseract": engine_state,
+}
+
+
+def readiness() -> tuple[bool, dict[str, str]]:
+    """Whether all is there, and of each part its state or what is wrong with it."""
+    states: dict[str, str] = {}
+    ready = True
+    for name, check in CHECKS.items():
+        try:
+            states[name] = check()
+        except Exception as error:  # whatever it is, the answer names the part
+            ready = False
+            states[name] = f"missing: {error}"
+    return ready, states

@@ -1,0 +1,209 @@
+"""`manage.py ocr PATH…`: one batch, from files to text, without a browser."""
+
+import os
+import signal
+import socket
+import sys
+import time
+from argparse import ArgumentTypeError
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.core.management.base import BaseCommand, CommandParser
+from natsort import natsorted, ns
+from tqdm import tqdm
+
+from batches import documents, health, services, tasks
+from batches.errors import EngineMissing, FileError, LanguageMissing, UnsupportedType
+from batches.events import Event, events_after
+from batches.exports.text import page_texts
+from batches.files import replacing
+from batches.models import Batch, SourceFile
+from batches.ocr import Options
+from ocrsite.processes import CannotStart, PrivateRedis, Program, procfile
+
+LOOK_EVERY = 0.2  # seconds between two looks at the batch's events
+WRONG_USAGE = 2
+
+
+def existing_path(value: str) -> Path:
+    if not (path := Path(value)).exists():
+        raise ArgumentTypeError(f"{value} does not exist")
+    return path
+
+
+class Command(BaseCommand):
+    help = (
+        "Read files and folders of scans, and write one text file for each. Exit 0: all read; 1: some failed."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("paths", nargs="+", type=existing_path, metavar="PATH")
+        parser.add_argument("--lang", default="eng", help="languages, joined by +: eng+deu (default: eng)")
+        parser.add_argument(
+            "--out", type=Path, default=Path("text"), help="folder to write to (default: text)"
+        )
+        parser.add_argument("--format", choices=["txt"], default="txt")
+        parser.add_argument("--name", default="", help="the batch's name (default: the first path)")
+        parser.add_argument("--owner", default="", help="user who owns the batch (default: command-line)")
+
+    def handle(self, *, paths: list[Path], lang: str, out: Path, **options: Any) -> None:
+        found = self._find(paths)
+        if not found:
+            raise CommandError("There is no image or PDF file in what was given.", returncode=WRONG_USAGE)
+        try:
+            with _Stack() as stack:
+                batch = self._create(found, lang, options["name"] or paths[0].name, options["owner"])
+                self._follow(batch, stack)
+                failed = self._write(batch, out, list(found.values()))
+        except (EngineMissing, CannotStart) as error:
+            raise CommandError(str(error)) from error
+        raise SystemExit(1 if failed else 0)
+
+    # -------------------------------------------------------------- what to read
+
+    def _find(self, paths: list[Path]) -> dict[Path, Path]:
+        """The files to read, in order, each with its text file's place below the output folder."""
+        found: dict[Path, Path] = {}
+        for path in paths:
+            inside = natsorted(path.rglob("*"), alg=ns.IGNORECASE) if path.is_dir() else [path]
+            for file in inside:
+                relative = file.relative_to(path) if path.is_dir() else Path(file.name)
+                if (
+                    file in found
+                    or not file.is_file()
+                    or any(part.startswith(".") for part in relative.parts)
+                ):
+                    continue
+                if path.is_dir() and self._is_something_else(file):
+                    self.stderr.write(f"Skipped, not an image or PDF: {file}")
+                    continue
+                found[file] = _free_place(relative, set(found.values()))
+        return found
+
+    def _is_something_else(self, file: Path) -> bool:
+        try:
+            documents.inspect(file, settings.MAX_PAGES_PER_BATCH)
+        except UnsupportedType:
+            return True
+        except FileError:
+            pass  # damaged and the like: to be told with the batch
+        return False
+
+    def _create(self, found: dict[Path, Path], lang: str, name: str, owner: str) -> Batch:
+        try:
+            user = User.objects.get(username=owner) if owner else services.command_line_user()
+            uploads = [
+                services.LocalFile(path, str(place.with_name(path.name))) for path, place in found.items()
+            ]
+            return services.create_batch(user, name[:200], uploads, Options(tuple(lang.split("+"))))
+        except (LanguageMissing, User.DoesNotExist) as error:
+            message = str(error) if isinstance(error, LanguageMissing) else f"There is no user {owner}."
+            raise CommandError(message, returncode=WRONG_USAGE) from error
+
+    # -------------------------------------------------------------- while it is read
+
+    def _follow(self, batch: Batch, stack: "_Stack") -> None:
+        """Show progress until the batch has ended. Ctrl-C cancels it; what is done is kept."""
+        try:
+            with tqdm(unit="page", total=None, desc=batch.name[:30], dynamic_ncols=True) as bar:
+                self._show_events(batch, stack, bar)
+        except KeyboardInterrupt:
+            services.cancel_batch(batch)
+            raise CommandError("Cancelled; what was read is kept.", returncode=130) from None
+
+    def _show_events(self, batch: Batch, stack: "_Stack", bar: "tqdm[Any]") -> None:
+        seq, ended, swept = 0, False, time.monotonic()
+        while not ended:
+            for event in events_after(batch.pk, seq, 500):
+                seq = event["seq"]
+                bar.total = event["batch"]["total"] or None
+                bar.update(event["batch"]["current"] - bar.n)
+                self._tell_failure(event, bar)
+                ended = event["batch"]["status"] in Batch.ENDED
+            if time.monotonic() - swept > settings.SWEEP_SECONDS:  # no scheduler need be running
+                swept = time.monotonic()
+                stack.ensure()
+                tasks.sweep()
+            time.sleep(LOOK_EVERY)
+
+    def _tell_failure(self, event: Event, bar: "tqdm[Any]") -> None:
+        if event["type"] == "page.failed":
+            page = event["page"]
+            reason = page["error"]["message"] if page["error"] else ""
+            bar.write(
+                f"Failed: {page['filename']} (page {page['number']} of the batch): {reason}", file=sys.stderr
+            )
+        elif event["type"] == "file.rejected":
+            file = event["file"]
+            reason = file["error"]["message"] if file["error"] else ""
+            bar.write(f"Refused: {file['name']}: {reason}", file=sys.stderr)
+
+    # -------------------------------------------------------------- what came of it
+
+    def _write(self, batch: Batch, out: Path, places: list[Path]) -> bool:
+        """Write a text file for each file that could be opened. Answers whether anything failed."""
+        batch.refresh_from_db()
+        for source in batch.files.filter(status=SourceFile.Status.ACCEPTED):
+            with (
+                replacing(out / places[source.position - 1]) as temporary,
+                temporary.open("w", encoding="utf-8") as file,
+            ):
+                file.writelines(page_texts(source.pages.all()))
+        rejected = batch.files.filter(status=SourceFile.Status.REJECTED).count()
+        self.stderr.write(
+            f"{batch.succeeded} of {batch.total} pages read, {batch.failed} failed; "
+            f"{rejected} files refused. Text in {out}/"
+        )
+        if batch.error_message:
+            self.stderr.write(batch.error_message)
+        return batch.succeeded < batch.total or rejected > 0 or not batch.total
+
+
+class _Stack:
+    """What reading needs, brought up where it is not there already, and taken down again."""
+
+    def __enter__(self) -> "_Stack":
+        health.engine_state()
+        call_command("migrate", interactive=False, verbosity=0)
+        self.redis = PrivateRedis(settings.LOG_DIR / "redis.log") if settings.REDIS_IS_PRIVATE else None
+        self.worker: Program | None = None
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            self.ensure()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def ensure(self) -> None:
+        """Start Redis and a worker unless they answer."""
+        if self.redis:
+            self.redis.ensure()
+        if self.worker:
+            self.worker.ensure()
+        elif not health.worker_answers():
+            node = f"ocr-{os.getpid()}@{socket.gethostname()}"
+            self.worker = procfile(HOST="", PORT="", NODE=node)["worker"]
+            self.worker.log = settings.LOG_DIR / "worker.log"
+            self.worker.start()
+
+    def __exit__(self, *args: object) -> None:
+        for program in (self.worker, self.redis):
+            if program:
+                program.stop(grace=10)
+
+
+def _free_place(relative: Path, taken: set[Path]) -> Path:
+    """`letter.txt` for letter.pdf; `letter.pdf.txt` where another file has that name; then with a number."""
+    place = relative.with_suffix(".txt")
+    if place in taken:
+        place = relative.with_name(f"{relative.name}.txt")
+    number = 2
+    while place in taken:
+        place = relative.with_name(f"{relative.name}-{number}.txt")
+        number += 1
+    return place

@@ -1,0 +1,13 @@
+"""Batches, their files, pages and events: what is kept, and each change of state, written once.
+
+Every transition is a compare-and-set that names the state it leaves; whoever comes second changes nothing
+and is told so by the answer False (or 0). Counters and `last_seq` change under the batch row's lock
+(`Batch.objects.locked`), in the transaction of the page's own row.
+"""
+
+from batches.models.batch import MAX_LOSSES, Batch
+from batches.models.event import BatchEvent
+from batches.models.page import Page
+from batches.models.source import SourceFile
+
+__all__ = ["MAX_LOSSES", "Batch", "BatchEvent", "Page", "SourceFile"]

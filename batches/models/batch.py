@@ -1,0 +1,250 @@
+"""A batch: its counters, and each change of its state."""
+
+import uuid
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Self
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.urls import reverse
+from django.utils import timezone
+
+from batches.errors import NothingRead, NothingToRead, OcrError, TooManyPages
+from batches.ocr import Options
+
+MAX_LOSSES = 3  # so often a worker may be lost over the same work
+
+
+def lease() -> models.expressions.Combinable:
+    """When a claim made now runs out, by the database's clock."""
+    return Now() + timedelta(seconds=settings.LEASE_SECONDS)
+
+
+class BatchQuerySet(models.QuerySet["Batch"]):
+    """Many batches."""
+
+    def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> Self:
+        """A user's own batches; all of them for staff; none for a visitor."""
+        if not user.is_active:
+            return self.none()
+        return self if getattr(user, "is_staff", False) else self.filter(owner_id=user.pk)
+
+    def locked(self, pk: uuid.UUID) -> "Batch":
+        """The batch, its row locked until the transaction ends. On SQLite the transaction is the lock."""
+        return self.select_for_update().get(pk=pk)
+
+    def to_prepare(self) -> Self:
+        """Batches whose files wait to be looked at, and that nobody has in hand."""
+        waiting = self.filter(status__in=[Batch.Status.QUEUED, Batch.Status.PREPARING])
+        return waiting.filter(Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now()))
+
+    def unended(self) -> Self:
+        """Batches whose pages have all ended, though they themselves have not."""
+        return self.filter(
+            status__in=[Batch.Status.RUNNING, Batch.Status.CANCELLING],
+            total__lte=F("succeeded") + F("failed") + F("cancelled"),
+        )
+
+    def claim_preparation(self) -> "Batch | None":
+        """Take in hand the batch whose turn it is to be prepared. A lease that ran out counts as a loss."""
+        for batch in self.to_prepare().order_by(F("claimed_at").asc(nulls_first=True), "created")[:3]:
+            lost = batch.losses + (batch.lease_expires_at is not None)
+            held = self.to_prepare().filter(pk=batch.pk)
+            if held.update(lease_expires_at=lease(), claimed_at=Now(), losses=lost):
+                batch.losses = lost
+                return batch
+        return None
+
+
+class Batch(models.Model):
+    """A box of scans handed over together."""
+
+    class Status(models.TextChoices):
+        QUEUED = "queued"
+        PREPARING = "preparing"
+        RUNNING = "running"
+        CANCELLING = "cancelling"
+        COMPLETED = "completed"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=200)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="batches")
+    options = models.JSONField()
+    status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED, db_index=True)
+    total = models.PositiveIntegerField(default=0)
+    succeeded = models.PositiveIntegerField(default=0)
+    failed = models.PositiveIntegerField(default=0)
+    cancelled = models.PositiveIntegerField(default=0)
+    last_seq = models.PositiveIntegerField(default=0)
+    error_code = models.CharField(max_length=30, blank=True)
+    error_message = models.TextField(blank=True)
+    created = models.DateTimeField(default=timezone.now)
+    run_started = models.DateTimeField(null=True, blank=True)  # when reading began, or began again
+    run_offset = models.PositiveIntegerField(default=0)  # pages that had ended by then
+    finished = models.DateTimeField(null=True, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)  # of the worker that prepares it
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    losses = models.PositiveSmallIntegerField(default=0)
+
+    objects = BatchQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "batches"
+        ordering = ("-created",)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(total__gte=F("succeeded") + F("failed") + F("cancelled")),
+                name="batch_counts_within_total",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("batches:detail", args=[self.pk])
+
+    # -------------------------------------------------------------- what a reader sees
+
+    @property
+    def current(self) -> int:
+        """Pages that have ended."""
+        return self.succeeded + self.failed + self.cancelled
+
+    @property
+    def percentage(self) -> float:
+        """Of the pages, how many have ended: 0.0–100.0, two decimals."""
+        return round(100 * self.current / self.total, 2) if self.total else 0.0
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in self.ENDED
+
+    @property
+    def pages_per_minute(self) -> float | None:
+        """Measured over the run that is going on or was the last; None before its second page."""
+        done = self.current - self.run_offset
+        if done < 2 or self.run_started is None:
+            return None
+        seconds = ((self.finished or timezone.now()) - self.run_started).total_seconds()
+        return round(60 * done / seconds, 1) if seconds > 0 else None
+
+    @property
+    def eta_seconds(self) -> int | None:
+        """Seconds until the last page, at the rate measured; None unless running at a known rate."""
+        if self.status != self.Status.RUNNING or not self.pages_per_minute:
+            return None
+        return round(60 * (self.total - self.current) / self.pages_per_minute)
+
+    @property
+    def folder(self) -> Path:
+        """Where everything of this batch that is a file is kept."""
+        return Path(settings.DATA_DIR) / "batches" / str(self.pk)
+
+    def reading_options(self) -> Options:
+        """How its pages are read. Raises BadOptions."""
+        return Options.parse(self.options)
+
+    # -------------------------------------------------------------- transitions
+
+    def _move(self, old: Iterable[str], new: str, **fields: Any) -> bool:
+        """Compare and set the status, with `fields` beside it."""
+        if not Batch.objects.filter(pk=self.pk, status__in=list(old)).update(status=new, **fields):
+            return False
+        for name, value in {"status": new, **fields}.items():
+            setattr(self, name, value)
+        return True
+
+    def prepare(self) -> bool:
+        """The files are being looked at."""
+        return self._move([self.Status.QUEUED], self.Status.PREPARING)
+
+    def run(self) -> bool:
+        """Pages may be read, from now on; or again, after a retry."""
+        return self._move(
+            [self.Status.PREPARING, *self.ENDED],
+            self.Status.RUNNING,
+            run_started=timezone.now(),
+            run_offset=self.current,
+            finished=None,
+            error_code="",
+            error_message="",
+            lease_expires_at=None,
+        )
+
+    def queue_again(self) -> bool:
+        """Back to the beginning, with files that nobody has looked at yet."""
+        fields: dict[str, Any] = {"finished": None, "error_code": "", "error_message": "", "losses": 0}
+        return self._move([self.Status.FAILED, self.Status.CANCELLED], self.Status.QUEUED, **fields)
+
+    def fail(self, error: OcrError) -> bool:
+        """Preparation failed, or found nothing to read."""
+        return self._end(
+            [self.Status.QUEUED, self.Status.PREPARING], self.Status.FAILED, error, lease_expires_at=None
+        )
+
+    def cancel(self) -> bool:
+        """Start nothing more. Ends at once unless pages are in hand: then `end_if_done` ends it."""
+        if self._move([self.Status.RUNNING], self.Status.CANCELLING):
+            return True
+        waiting = [self.Status.QUEUED, self.Status.PREPARING]
+        return self._end(waiting, self.Status.CANCELLED, lease_expires_at=None)
+
+    def end_if_done(self) -> bool:
+        """End the batch if its last page has ended. Call under the row's lock, with fresh counters."""
+        if self.current < self.total:
+            return False
+        if self.status == self.Status.CANCELLING:
+            return self._end([self.Status.CANCELLING], self.Status.CANCELLED)
+        if self.succeeded:
+            return self._end([self.Status.RUNNING], self.Status.COMPLETED)
+        return self._end([self.Status.RUNNING], self.Status.FAILED, NothingRead())
+
+    def _end(self, old: Iterable[str], new: str, error: OcrError | None = None, **fields: Any) -> bool:
+        return self._move(
+            old,
+            new,
+            finished=timezone.now(),
+            error_code=error.code if error else "",
+            error_message=str(error) if error else "",
+            **fields,
+        )
+
+    # -------------------------------------------------------------- counters, under the row's lock
+
+    def count(self, status: str, n: int = 1) -> None:
+        """`n` pages more (or fewer) have ended as `status`."""
+        setattr(self, status, getattr(self, status) + n)
+        self.save(update_fields=[status])
+
+    def next_seqs(self, n: int) -> range:
+        """The next `n` event numbers, taken for good."""
+        first = self.last_seq + 1
+        self.last_seq += n
+        self.save(update_fields=["last_seq"])
+        return range(first, self.last_seq + 1)
+
+    def check_room(self, pages: int) -> None:
+        """Raise TooManyPages where `pages` more would exceed what a batch may have."""
+        if self.total + pages > settings.MAX_PAGES_PER_BATCH:
+            raise TooManyPages
+
+    def start_or_fail(self) -> None:
+        """Preparation is over: read what there is, or end if there is nothing."""
+        if self.total:
+            self.run()
+        else:
+            self.fail(NothingToRead())
+
+    def release_preparation(self) -> None:
+        """Let another worker go on with the files. The work that was done is no loss."""
+        Batch.objects.filter(pk=self.pk, status=self.Status.PREPARING).update(lease_expires_at=None, losses=0)

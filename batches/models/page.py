@@ -1,0 +1,175 @@
+"""A page: its claim by one worker at a time, and what came of it."""
+
+from pathlib import Path
+from typing import Any
+
+from django.db import models, transaction
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce, Now
+
+from batches.documents import Document
+from batches.errors import OcrError
+from batches.models.batch import Batch, lease
+from batches.models.source import SourceFile
+from batches.ocr import PageResult
+
+
+def batches_in_turn() -> QuerySet[Batch]:
+    """Running batches with queued pages, the one whose turn it is first.
+
+    That is the one with the fewest pages running, and among those the one served longest ago.
+    """
+    pages = Page.objects.filter(batch=OuterRef("pk")).order_by()
+    running = pages.filter(status=Page.Status.RUNNING).values("batch").annotate(n=Count("pk"))
+    served = pages.values("batch").annotate(last=Max("claimed_at"))
+    return (
+        Batch.objects.filter(Exists(pages.filter(status=Page.Status.QUEUED)), status=Batch.Status.RUNNING)
+        .annotate(running=Coalesce(Subquery(running.values("n")), 0), served=Subquery(served.values("last")))
+        .order_by("running", F("served").asc(nulls_first=True), "created")
+    )
+
+
+class PageQuerySet(models.QuerySet["Page"]):
+    """Many pages."""
+
+    @transaction.atomic
+    def claim(self) -> "Page | None":
+        """Take in hand the next page of the batch whose turn it is, for one attempt."""
+        for batch in batches_in_turn()[:5]:
+            waiting = self.filter(batch=batch, status=Page.Status.QUEUED)
+            page = waiting.select_for_update(skip_locked=True).order_by("number").first()
+            if page and waiting.filter(pk=page.pk).update(
+                status=Page.Status.RUNNING,
+                attempt=F("attempt") + 1,
+                lease_expires_at=lease(),
+                claimed_at=Now(),
+            ):
+                return self.select_related("batch", "source").get(pk=page.pk)
+        return None
+
+    def add(self, source: SourceFile, document: Document) -> None:
+        """The pages of an accepted file, numbered on from those the batch has. Under the batch's lock."""
+        batch = source.batch
+        pages = (
+            Page(batch=batch, source=source, number=batch.total + index + 1, index=index)
+            for index in range(document.pages)
+        )
+        self.bulk_create(pages, batch_size=1000)
+        batch.count("total", document.pages)
+
+    def waiting(self) -> "PageQuerySet":
+        """Queued pages that a worker may claim."""
+        return self.filter(status=Page.Status.QUEUED, batch__status=Batch.Status.RUNNING)
+
+    def abandoned(self) -> "PageQuerySet":
+        """Running pages whose worker has not been heard of within its lease."""
+        return self.filter(status=Page.Status.RUNNING, lease_expires_at__lt=Now())
+
+    def cancel_queued(self) -> int:
+        """None of them will be read. Answers how many that were."""
+        return self.filter(status=Page.Status.QUEUED).update(status=Page.Status.CANCELLED)
+
+    def requeue(self, status: str) -> int:
+        """Those that ended as `status` are to be read again. Answers how many that are."""
+        return self.filter(status=status).update(
+            status=Page.Status.QUEUED, losses=0, error_code="", error_message=""
+        )
+
+
+class Page(models.Model):
+    """One page: an image to be read, and what came of it.
+
+    `attempt` only ever grows: a result is taken from the attempt that holds the page, and from no other.
+    """
+
+    class Status(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="pages")
+    source = models.ForeignKey(SourceFile, on_delete=models.CASCADE, related_name="pages")
+    number = models.PositiveIntegerField()  # in the batch, from 1
+    index = models.PositiveIntegerField()  # in the file, from 0
+    status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED)
+    attempt = models.PositiveIntegerField(default=0)
+    losses = models.PositiveSmallIntegerField(default=0)
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    width = models.PositiveIntegerField(null=True, blank=True)  # pixels
+    height = models.PositiveIntegerField(null=True, blank=True)
+    dpi = models.PositiveIntegerField(null=True, blank=True)
+    rotation = models.PositiveSmallIntegerField(default=0)  # degrees clockwise to make it upright
+    text = models.TextField(blank=True)
+    confidence = models.FloatField(null=True, blank=True)  # mean over the words, 0–100
+    seconds = models.FloatField(null=True, blank=True)
+    engine = models.CharField(max_length=100, blank=True)
+    error_code = models.CharField(max_length=30, blank=True)
+    error_message = models.TextField(blank=True)
+
+    objects = PageQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("number",)
+        constraints = (
+            models.UniqueConstraint(fields=["batch", "number"], name="page_number_unique_in_batch"),
+            models.UniqueConstraint(fields=["source", "index"], name="page_index_unique_in_file"),
+            models.CheckConstraint(
+                condition=Q(status="running", lease_expires_at__isnull=False)
+                | (~Q(status="running") & Q(lease_expires_at=None)),
+                name="page_running_has_lease",
+            ),
+        )
+        indexes = (
+            models.Index(fields=["batch", "status", "number"], name="page_batch_status"),
+            models.Index(fields=["batch", "claimed_at"], name="page_batch_claimed"),
+            models.Index(fields=["lease_expires_at"], name="page_lease", condition=Q(status="running")),
+        )
+
+    def __str__(self) -> str:
+        return f"Page {self.number}"
+
+    @property
+    def image_path(self) -> Path:
+        """The page as people see it, in a file that we wrote. There once an attempt has decoded it."""
+        return self.batch.folder / "pages" / f"{self.number:06d}.jpg"
+
+    def words_path(self, attempt: int) -> Path:
+        """The words with their boxes, of one attempt: a late one cannot write over another's."""
+        return self.batch.folder / "pages" / f"{self.number:06d}-{attempt}.json"
+
+    def succeed(self, result: PageResult) -> bool:
+        """This attempt has read the page."""
+        return self._end(
+            self.Status.SUCCEEDED,
+            text=result.text,
+            confidence=result.confidence,
+            seconds=result.seconds,
+            width=result.width,
+            height=result.height,
+            dpi=result.dpi,
+            engine=result.engine,
+        )
+
+    def fail(self, error: OcrError) -> bool:
+        """This attempt could not read the page."""
+        return self._end(self.Status.FAILED, error_code=error.code, error_message=str(error))
+
+    def lose(self) -> bool:
+        """The worker of this attempt is gone: back into the queue."""
+        return self._end(self.Status.QUEUED, losses=self.losses + 1)
+
+    def drop(self) -> bool:
+        """The worker of this attempt is gone, and the batch was cancelled meanwhile."""
+        return self._end(self.Status.CANCELLED)
+
+    def _end(self, new: str, **fields: Any) -> bool:
+        fields |= {"status": new, "lease_expires_at": None}
+        held = Page.objects.filter(pk=self.pk, status=self.Status.RUNNING, attempt=self.attempt)
+        if not held.update(**fields):
+            return False
+        for name, value in fields.items():
+            setattr(self, name, value)
+        return True

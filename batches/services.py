@@ -1,0 +1,124 @@
+"""What a user can command: create a batch, cancel it, retry what failed, delete it.
+
+Each command crosses rows, transaction and queue, and tells by its answer whether it had any effect.
+"""
+
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from batches import ocr
+from batches.events import change, publish
+from batches.files import store
+from batches.models import Batch, Page, SourceFile
+from batches.ocr import Options
+from batches.tasks import end_if_done, wake_on_commit
+
+
+class Upload(Protocol):
+    """A file that is handed over: a name to show, and its bytes. Django's UploadedFile is one."""
+
+    @property
+    def name(self) -> str | None: ...
+
+    def chunks(self) -> Iterable[bytes]: ...
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A file of this machine, handed over by the command line."""
+
+    path: Path
+    name: str | None
+
+    def chunks(self) -> Iterable[bytes]:
+        with self.path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                yield chunk
+
+
+def create_batch(owner: User, name: str, uploads: Sequence[Upload], options: Options) -> Batch:
+    """Keep the files, in the order given, and queue the batch.
+
+    Raises LanguageMissing or EngineMissing before anything is kept, and OSError where the disk refuses;
+    then nothing is left behind. Trouble with the broker is no error: the batch waits for the sweep.
+    """
+    ocr.probe().check_languages(options.languages)
+    batch = Batch(owner=owner, name=name, options=options.as_json())
+    try:
+        files = [_keep(batch, upload, position) for position, upload in enumerate(uploads, 1)]
+        with transaction.atomic():
+            batch.save(force_insert=True)
+            SourceFile.objects.bulk_create(files, batch_size=1000)
+            publish(batch, change(batch, "batch.queued"))
+            wake_on_commit()
+    except BaseException:
+        shutil.rmtree(batch.folder, ignore_errors=True)
+        raise
+    return batch
+
+
+def _keep(batch: Batch, upload: Upload, position: int) -> SourceFile:
+    source = SourceFile(batch=batch, position=position, name=(upload.name or "unnamed")[-255:])
+    source.sha256, source.size = store(upload.chunks(), source.path)
+    return source
+
+
+@transaction.atomic
+def cancel_batch(batch: Batch) -> bool:
+    """Read no more of it; pages in hand end, those done are kept. False: it had ended already."""
+    batch = Batch.objects.locked(batch.pk)
+    if not batch.cancel():
+        return False
+    if dropped := batch.pages.cancel_queued():
+        batch.count("cancelled", dropped)
+    cancelling = [change(batch, "batch.cancelling")] if batch.status == Batch.Status.CANCELLING else []
+    ended = [change(batch, "batch.cancelled")] if batch.has_ended else end_if_done(batch)
+    publish(batch, *cancelling, *ended)
+    return True
+
+
+@transaction.atomic
+def retry_batch(batch: Batch) -> int:
+    """Read again what failed or was cancelled, and only that. Answers the number of pages, 0: nothing to do.
+
+    Files that nobody has looked at yet (preparation failed, or was cancelled) count as a page each.
+    """
+    batch = Batch.objects.locked(batch.pk)
+    if not batch.has_ended:
+        return 0
+    again = 0
+    for status in (Page.Status.FAILED, Page.Status.CANCELLED):
+        pages = batch.pages.requeue(status)
+        batch.count(status, -pages)
+        again += pages
+    files = batch.files.filter(status=SourceFile.Status.QUEUED).count()
+    if (files and batch.queue_again()) or (again and batch.run()):
+        publish(batch, change(batch, "batch.retried"))
+        wake_on_commit()
+    return again + files
+
+
+def delete_batch(batch: Batch) -> bool:
+    """Remove the batch with all its files. False: it is not at an end; cancel it first."""
+    with transaction.atomic():
+        locked = Batch.objects.locked(batch.pk)
+        if not locked.has_ended:
+            return False
+        locked.delete()
+    shutil.rmtree(batch.folder, ignore_errors=True)
+    return True
+
+
+def command_line_user() -> User:
+    """The owner of batches from the command line: a user who cannot sign in. Staff see their batches."""
+    user, created = User.objects.get_or_create(username="command-line")
+    if created:
+        user.set_unusable_password()
+        user.save()
+    return user

@@ -1,0 +1,19 @@
+from django.urls import path
+
+from batches import views
+
+app_name = "batches"
+urlpatterns = [
+    path("", views.batch_list, name="list"),
+    path("batches/new/", views.batch_new, name="new"),
+    path("batches/<uuid:pk>/", views.batch_detail, name="detail"),
+    path("batches/<uuid:pk>/events/", views.batch_events, name="events"),
+    path("batches/<uuid:pk>/text/", views.batch_text, name="text"),
+    path("batches/<uuid:pk>/cancel/", views.batch_cancel, name="cancel"),
+    path("batches/<uuid:pk>/retry/", views.batch_retry, name="retry"),
+    path("batches/<uuid:pk>/delete/", views.batch_delete, name="delete"),
+    path("batches/<uuid:pk>/pages/<int:number>/", views.page_detail, name="page"),
+    path("batches/<uuid:pk>/pages/<int:number>/image/", views.page_image, name="page-image"),
+    path("healthz", views.healthz, name="healthz"),
+    path("readyz", views.readyz, name="readyz"),
+]

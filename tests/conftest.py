@@ -1,0 +1,203 @@
+"""The real parts: Redis, workers, a web server, started on free ports in a temporary folder and stopped."""
+
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+
+from batches import ocr, services, tasks
+from batches.models import Batch
+from batches.services import LocalFile
+from ocrsite.processes import PrivateRedis, Program, procfile
+from tests.environment import FOLDER
+from tests.scans import write_scans
+
+WAIT = 60.0  # seconds until something that must happen counts as not having happened
+
+
+def wait_for(what: Callable[[], Any], seconds: float = WAIT) -> Any:
+    """Call `what` until it answers something true, and answer that."""
+    deadline = time.monotonic() + seconds
+    while not (answer := what()):
+        assert time.monotonic() < deadline, f"{what} did not come true within {seconds} s"
+        time.sleep(0.05)
+    return answer
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def pytest_collection() -> None:
+    """Pages are served as in production: with static files collected, compressed and hashed."""
+    call_command("collectstatic", interactive=False, verbosity=0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def redis_server() -> Iterator[PrivateRedis]:
+    server = PrivateRedis(log=FOLDER / "log" / "redis.log")
+    server.ensure()
+    yield server
+    server.stop(grace=10)
+
+
+@pytest.fixture(autouse=True)
+def clean(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Rows go with each test; so do the files that belonged to them."""
+    yield
+    for folder in ("batches", "tmp"):
+        shutil.rmtree(FOLDER / folder, ignore_errors=True)
+    (FOLDER / "tmp").mkdir()
+
+
+def database_url() -> str:
+    """The test database, for processes of the product."""
+    name = str(connection.settings_dict["NAME"])
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{name}"
+    return os.environ["DATABASE_URL"].rsplit("/", 1)[0] + f"/{name}"
+
+
+@pytest.fixture
+def start(transactional_db: None) -> Iterator[Callable[..., Program]]:
+    """Starts a program of the Procfile on the test database, and stops it after the test."""
+    started: list[Program] = []
+
+    def start_program(name: str, *, port: int = 0, shim: Path | None = None, **env: str) -> Program:
+        node = f"{name}-{len(started)}-{os.getpid()}@test"
+        program = procfile(HOST="127.0.0.1", PORT=str(port), NODE=node)[name]
+        program.env = {"DATABASE_URL": database_url()} | env
+        program.log = FOLDER / "log" / f"{name}.log"
+        if shim:
+            program.env["PATH"] = f"{shim}{os.pathsep}{Path(program_path())}{os.pathsep}{os.environ['PATH']}"
+        program.start()
+        started.append(program)
+        return program
+
+    yield start_program
+    for program in started:
+        program.stop(grace=0)  # no test is interested in how it ends; those that are, end it themselves
+
+
+def program_path() -> str:
+    """Where the programs of this virtual environment are."""
+    import sys
+
+    return str(Path(sys.executable).parent)
+
+
+@pytest.fixture
+def worker(start: Callable[..., Program]) -> Program:
+    """A worker with two slots. It need not be ready yet: work waits for it."""
+    return start("worker", WORKER_SLOTS="2")
+
+
+@pytest.fixture
+def server(start: Callable[..., Program]) -> str:
+    """A web server; its host and port."""
+    port = free_port()
+    start("web", port=port)
+    wait_for(lambda: listens(port))
+    return f"127.0.0.1:{port}"
+
+
+@pytest.fixture
+def user(db: None) -> User:
+    return User.objects.create_user("ada")
+
+
+@pytest.fixture
+def other(db: None) -> User:
+    return User.objects.create_user("eve")
+
+
+@pytest.fixture
+def staff(db: None) -> User:
+    return User.objects.create_superuser("root")
+
+
+def client_of(user: User | None) -> Client:
+    client = Client()
+    if user:
+        client.force_login(user)
+    return client
+
+
+def session_cookie(user: User | None) -> str:
+    """The Cookie header of somebody who has signed in."""
+    return "; ".join(f"{key}={morsel.value}" for key, morsel in client_of(user).cookies.items())
+
+
+@pytest.fixture
+def make_batch(user: User, tmp_path: Path) -> Callable[..., Batch]:
+    """A batch of drawn cards, or of given files, as a user hands it over."""
+
+    def make(pages: int = 2, *, files: list[Path] | None = None, **options: Any) -> Batch:
+        paths = files if files is not None else write_scans(tmp_path / "scans", pages)
+        uploads = [LocalFile(path, path.name) for path in paths]
+        return services.create_batch(options.pop("owner", user), "Box 12", uploads, ocr.Options(**options))
+
+    return make
+
+
+@pytest.fixture
+def shim(tmp_path: Path) -> Callable[[str], Path]:
+    """A folder with a `tesseract` that does what the given shell script says; $REAL is the real one."""
+
+    def write(script: str) -> Path:
+        folder = tmp_path / "shim"
+        folder.mkdir()
+        real = shutil.which("tesseract")
+        (folder / "tesseract").write_text(
+            f'#!/bin/sh\nREAL={real}\ncase "$1" in --*) exec $REAL "$@" ;; esac\n{script}\n'
+        )
+        (folder / "tesseract").chmod(0o755)
+        return folder
+
+    return write
+
+
+def prepare_next() -> None:
+    """What a worker does first with a batch, and nothing more."""
+    batch = Batch.objects.claim_preparation()
+    assert batch
+    tasks.prepare(batch)
+
+
+def ended(batch: Batch) -> bool:
+    batch.refresh_from_db()
+    return batch.has_ended
+
+
+def check_invariants(batch: Batch) -> None:
+    """What holds of every ended batch, whatever happened to it."""
+    batch.refresh_from_db()
+    assert batch.has_ended
+    pages = batch.pages.all()
+    by_status = {
+        status: sum(page.status == status for page in pages)
+        for status in ("succeeded", "failed", "cancelled")
+    }
+    assert by_status == {status: getattr(batch, status) for status in by_status}
+    assert sum(by_status.values()) == batch.total == len(pages)
+    events = list(batch.events.all())
+    assert [event.seq for event in events] == list(range(1, batch.last_seq + 1))
+    runs = 1 + sum(event.type == "batch.retried" for event in events)
+    assert sum(event.type.removeprefix("batch.") in Batch.ENDED for event in events) == runs
+    assert events[-1].type == f"batch.{batch.status}"

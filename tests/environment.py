@@ -1,0 +1,35 @@
+"""The tests' own environment: a temporary DATA_DIR and a Redis of its own. Loaded before Django's settings.
+
+`python -m tests.environment manage.py …` runs a command of the project in the same way.
+"""
+
+import atexit
+import os
+import runpy
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+FOLDER = Path(tempfile.mkdtemp(prefix="ocr-tests-"))
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
+
+for name in ("DATABASE_URL", "REDIS_URL", "HTTPS", "BEHIND_PROXY", "ALLOWED_HOSTS"):
+    os.environ.pop(name, None)
+os.environ |= {
+    "DATA_DIR": str(FOLDER),
+    "REDIS_URL": f"unix://{FOLDER}/redis/redis.sock",
+    "SECRET_KEY": "only-for-the-tests",
+    "DEBUG": "false",
+    "HTTPS": "false",
+    "ALLOWED_HOSTS": "localhost,127.0.0.1,testserver",
+    "SWEEP_SECONDS": "2",
+    "LOG_LEVEL": "WARNING",
+}
+if test_database := os.environ.get("TEST_DATABASE_URL"):
+    os.environ["DATABASE_URL"] = test_database
+
+if __name__ == "__main__":
+    sys.argv = sys.argv[1:]
+    sys.path.insert(0, "")
+    runpy.run_path(sys.argv[0], run_name="__main__")

@@ -1,0 +1,244 @@
+"""The product in a real Chromium: what a person sees, and that the browser has nothing to complain of."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from batches import services
+from batches.models import Batch
+from tests.conftest import client_of, ended, free_port, listens, wait_for
+from tests.scans import write_many_pages, write_scans
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+QUIET += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Playwright keeps a loop in this thread
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Browser, server: str) -> Iterator[Page]:
+    """A tab; whatever its console or a script complains of fails the test."""
+    context = chromium.new_context(base_url=f"http://{server}")
+    context.set_default_timeout(30_000)
+    tab = context.new_page()
+    complaints: list[str] = []
+    tab.on(
+        "console",
+        lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None,
+    )
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.complaints = complaints  # type: ignore[attr-defined]
+    yield tab
+    context.close()
+    assert not complaints
+
+
+def sign_in(page: Page, user: User, host: str) -> None:
+    """As the sign-in page would, but quicker."""
+    value = client_of(user).cookies["sessionid"].value
+    page.context.add_cookies([{"name": "sessionid", "value": value, "url": f"http://{host}"}])
+
+
+@pytest.fixture
+def signed_in(page: Page, user: User, server: str) -> Page:
+    sign_in(page, user, server)
+    return page
+
+
+def field(page: Page, name: str):
+    return page.locator(f'[data-field="{name}"]')
+
+
+def test_from_sign_in_to_text(page: Page, user, worker, tmp_path: Path):
+    user.set_password("reads-cards")
+    user.save()
+    page.goto("/")
+    page.get_by_label("User name").fill("ada")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("do not match")
+    page.get_by_label("User name").fill("ada")
+    page.get_by_label("Password").fill("reads-cards")
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Make the first batch").click()
+
+    bad = tmp_path / "notes.png"
+    bad.write_text("not an image")
+    page.get_by_label("Files").set_input_files([*write_scans(tmp_path, 12), bad])
+    expect(page.locator("[data-chosen]")).to_contain_text("13 file(s)")
+    page.get_by_label("Name").fill("Box 12")
+    page.get_by_label("German").check()
+    page.get_by_role("button", name="Start reading").click()
+
+    expect(page).to_have_url(re.compile("/batches/[0-9a-f-]{36}/$"))
+    expect(page.get_by_role("heading", name="Box 12")).to_be_visible()
+    expect(field(page, "connection")).to_have_text("live")
+    expect(page.locator(".failures li")).to_contain_text("notes.png")
+    bar = field(page, "bar")
+    seen = set()
+    while field(page, "status").inner_text() != "Completed":
+        seen.add(bar.evaluate("bar => bar.value"))
+        page.wait_for_timeout(100)
+    assert len(seen) >= 4, f"the bar stood at {seen} only"
+    expect(field(page, "count")).to_have_text("12 of 12")
+    expect(field(page, "percentage")).to_have_text("100 %")
+    expect(field(page, "sentence")).to_have_text("Finished: all 12 pages read.")
+    expect(page.locator(".recent li")).to_have_count(12)
+    expect(page.locator(".recent .confidence").first).to_contain_text("% sure")
+
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download text").click()
+    text = Path(download.value.path()).read_text()
+    assert text.count("\f") == 11
+    page.get_by_role("link", name="Page 1", exact=True).click()
+    expect(page.locator("pre.text")).to_contain_text("Page number 1 of the register")
+    assert page.locator("figure img").evaluate("image => image.naturalWidth") == 1000
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("heading", name="Page 2 of 12")).to_be_visible()
+
+
+def test_files_are_dropped(signed_in: Page, tmp_path: Path):
+    page = signed_in
+    page.goto("/batches/new/")
+    page.evaluate(
+        """() => {
+            for (const name of ["a.png", "b.png"]) {
+                const dropped = new DataTransfer();
+                dropped.items.add(new File(["x"], name));
+                const drop = new DragEvent("drop", { dataTransfer: dropped, bubbles: true, cancelable: true });
+                document.querySelector("[data-drop]").dispatchEvent(drop);
+            }
+        }"""
+    )
+    expect(page.locator("[data-chosen]")).to_contain_text("a.png, b.png: 2 file(s)")
+
+
+def test_a_reload_and_a_second_tab_are_right(signed_in: Page, worker, make_batch, tmp_path: Path):
+    page = signed_in
+    batch: Batch = make_batch(files=[write_many_pages(tmp_path / "box.tif", 8)])
+    page.goto(batch.get_absolute_url())
+    expect(field(page, "status")).to_have_text("Running")
+    second = page.context.new_page()
+    second.goto(batch.get_absolute_url())
+    page.reload()
+    wait_for(lambda: ended(batch))
+    for tab in (page, second):
+        expect(field(tab, "count")).to_have_text("8 of 8")
+        expect(tab.locator(".recent li")).to_have_count(8)
+
+
+def test_a_network_that_was_lost_is_made_good(signed_in: Page, worker, make_batch, tmp_path: Path):
+    page = signed_in
+    batch: Batch = make_batch(files=[write_many_pages(tmp_path / "box.tif", 8)])
+    page.goto(batch.get_absolute_url())
+    expect(field(page, "connection")).to_have_text("live")
+    page.context.set_offline(True)
+    expect(field(page, "connection")).to_have_text("reconnecting…")
+    wait_for(lambda: ended(batch))
+    page.wait_for_timeout(2000)
+    page.context.set_offline(False)
+    expect(field(page, "connection")).to_have_text("live")
+    expect(field(page, "count")).to_have_text("8 of 8")
+    expect(page.locator(".recent li")).to_have_count(8)
+    page.complaints[:] = [told for told in page.complaints if "ERR_INTERNET_DISCONNECTED" not in told]  # type: ignore[attr-defined]
+
+
+def test_where_sockets_are_blocked_the_page_polls(signed_in: Page, worker, make_batch):
+    page = signed_in
+    batch: Batch = make_batch(3)
+    page.route_web_socket(re.compile("/ws/"), lambda socket: socket.close())
+    page.goto(batch.get_absolute_url())
+    expect(field(page, "connection")).to_have_text("polling")
+    expect(field(page, "status")).to_have_text("Completed")
+    expect(field(page, "count")).to_have_text("3 of 3")
+    expect(page.locator(".recent li")).to_have_count(3)
+
+
+def test_a_server_that_was_restarted_is_found_again(
+    chromium, start: Callable[..., Any], user, worker, make_batch
+):
+    port = free_port()
+    web = start("web", port=port)
+    wait_for(lambda: listens(port))
+    page = chromium.new_context(base_url=f"http://127.0.0.1:{port}").new_page()
+    sign_in(page, user, f"127.0.0.1:{port}")
+    batch: Batch = make_batch(3)
+    page.goto(batch.get_absolute_url())
+    expect(field(page, "connection")).to_have_text("live")
+    web.stop(grace=10)
+    expect(field(page, "connection")).not_to_have_text("live")
+    wait_for(lambda: ended(batch))
+    start("web", port=port)
+    expect(field(page, "connection")).to_have_text("live", timeout=30_000)
+    expect(field(page, "count")).to_have_text("3 of 3")
+    page.context.close()
+
+
+def test_cancel_and_retry_from_the_page(signed_in: Page, worker, make_batch, tmp_path: Path):
+    page = signed_in
+    batch: Batch = make_batch(files=[write_many_pages(tmp_path / "box.tif", 20)])
+    page.goto(batch.get_absolute_url())
+    expect(field(page, "status")).to_have_text("Running")
+    page.get_by_role("button", name="Cancel").click()
+    expect(field(page, "status")).to_have_text("Cancelled")
+    expect(field(page, "sentence")).to_contain_text("not read.")
+    page.get_by_role("button", name="Retry what was not read").click()
+    expect(field(page, "status")).to_have_text("Completed", timeout=60_000)
+    expect(field(page, "count")).to_have_text("20 of 20")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("status")).to_contain_text("was deleted")
+    assert not Batch.objects.exists()
+
+
+def test_a_page_that_fails_is_told_with_its_reason(
+    signed_in: Page, start: Callable[..., Any], shim, make_batch
+):
+    page = signed_in
+    start("worker", shim=shim("kill -SEGV $$"))
+    batch: Batch = make_batch(2)
+    page.goto(batch.get_absolute_url())
+    expect(page.locator(".failures li")).to_have_count(2)
+    expect(page.locator(".failures")).to_contain_text("Tesseract stopped with an error")
+    expect(field(page, "error")).to_contain_text("Every page failed")
+
+
+def test_the_admin_shows_live_progress(page: Page, staff, server: str, worker, make_batch, tmp_path: Path):
+    sign_in(page, staff, server)
+    batch: Batch = make_batch(files=[write_many_pages(tmp_path / "box.tif", 6)])
+    page.goto(f"/admin/batches/batch/{batch.pk}/change/")
+    expect(field(page, "connection")).to_have_text("live")
+    expect(field(page, "status")).to_have_text("Completed")
+    expect(field(page, "count")).to_have_text("6 of 6")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_page_is_wider_than_the_screen(
+    signed_in: Page, worker, make_batch, user, tmp_path: Path, width: int
+):
+    page = signed_in
+    batch: Batch = make_batch(1)
+    Batch.objects.update(name="a" * 200)
+    wait_for(lambda: ended(batch))
+    page.set_viewport_size({"width": width, "height": 800})
+    for path in ("/", "/batches/new/", batch.get_absolute_url(), f"{batch.get_absolute_url()}pages/1/"):
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    services.delete_batch(batch)
+    page.goto("/")
+    expect(page.get_by_text("No batches yet")).to_be_visible()

@@ -1,0 +1,59 @@
+"""The documents say what is true."""
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parent.parent
+
+
+def read(name: str) -> str:
+    return (PROJECT / name).read_text()
+
+
+def test_every_setting_is_named_in_the_example():
+    used = set(re.findall(r'env\.\w+\("(\w+)"', read("ocrsite/settings.py")))
+    named = set(re.findall(r"^(\w+)=", read(".env.example"), re.MULTILINE))
+    assert used == named
+
+
+def test_every_package_has_its_reason_in_the_readme():
+    direct = read("requirements.txt").split("# What those need")[0]
+    packages = re.findall(r"^([a-z][\w-]*)", direct, re.MULTILINE | re.IGNORECASE)
+    assert len(packages) > 10
+    for package in packages:
+        assert package in read("README.md").lower(), package
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_every_package_is_pinned(name: str):
+    for line in read(name).splitlines():
+        assert not line or line.startswith(("#", "-r ")) or "==" in line, line
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "benchmarks/README.md"])
+def test_every_command_and_file_that_is_named_exists(name: str):
+    text = read(name)
+    targets = set(re.findall(r"^(\w[\w-]*):", read("Makefile"), re.MULTILINE))
+    for target in re.findall(r"\bmake ([a-z]+)\b", text):
+        assert target in targets | {"sure"}, target
+    for path in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (PROJECT / path).exists(), path
+
+
+def test_the_version_is_the_changelogs():
+    version = re.search(r'^version = "(.+)"', read("pyproject.toml"), re.MULTILINE)
+    assert version
+    assert f"## {version[1]}" in read("CHANGELOG.md")
+
+
+def test_vendored_files_are_what_they_say():
+    rows = re.findall(
+        r"^\| `([^`]+)` .*`([0-9a-f]{64})` \|$", read("batches/static/vendor/README.md"), re.MULTILINE
+    )
+    assert rows
+    for name, digest in rows:
+        content = (PROJECT / "batches" / "static" / "vendor" / name).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == digest

@@ -1,0 +1,227 @@
+"""A user's commands, with the worker's own functions called by hand where something must be read."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from batches import ocr, services, tasks
+from batches.errors import LanguageMissing
+from batches.models import Batch, Page
+from batches.services import LocalFile
+from tests.conftest import check_invariants, prepare_next
+from tests.scans import write_many_pages, write_scans
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def types(batch: Batch) -> list[str]:
+    return [event.type for event in batch.events.all()]
+
+
+def test_a_batch_keeps_its_files_under_names_of_ours(make_batch, tmp_path):
+    path = tmp_path / "../../etc/passwd"
+    (scan,) = write_scans(tmp_path, 1)
+    batch = make_batch(files=[scan, scan])
+    assert [file.name for file in batch.files.all()] == ["card-1.png"] * 2
+    for file in batch.files.all():
+        assert file.path.parent == batch.folder / "sources"
+        assert file.path.read_bytes() == scan.read_bytes()
+        assert (file.size, len(file.sha256)) == (scan.stat().st_size, 64)
+    odd = services.create_batch(batch.owner, "x", [LocalFile(scan, str(path))], ocr.Options())
+    assert odd.files.get().path.parent == odd.folder / "sources"
+    assert types(batch) == ["batch.queued"]
+
+
+def test_a_language_that_is_not_there_keeps_nothing(make_batch, settings):
+    with pytest.raises(LanguageMissing, match="xyz"):
+        make_batch(languages=("xyz",))
+    assert not Batch.objects.exists()
+    assert not (settings.DATA_DIR / "batches").exists()
+
+
+def test_a_disk_that_refuses_leaves_nothing_behind(make_batch, tmp_path, settings):
+    good = write_scans(tmp_path, 1)
+    with pytest.raises(OSError, match="No such file"):
+        make_batch(files=[*good, tmp_path / "gone.png"])
+    assert not Batch.objects.exists()
+    assert not list((settings.DATA_DIR / "batches").iterdir())
+
+
+def test_a_broker_that_is_away_is_no_error(make_batch, settings, caplog):
+    settings.REDIS_URL = "unix:///nowhere/redis.sock"
+    assert make_batch().status == "queued"
+    assert "No wake token" in caplog.text
+
+
+def test_pages_are_read_and_the_batch_completes(make_batch, tmp_path):
+    tiff = write_many_pages(tmp_path / "box.tif", 2)
+    batch = make_batch(files=[*write_scans(tmp_path, 1), tiff])
+    for _ in range(3):
+        tasks.work()
+    check_invariants(batch)
+    assert (batch.status, batch.succeeded) == ("completed", 3)
+    assert types(batch) == [
+        "batch.queued", "batch.preparing", "file.accepted", "file.accepted", "batch.running",
+        "page.succeeded", "page.succeeded", "page.succeeded", "batch.completed",
+    ]  # fmt: skip
+    assert [page.text.splitlines()[0] for page in batch.pages.all()] == [
+        "Page number 1 of the register", "Page number 1 of the register", "Page number 2 of the register",
+    ]  # fmt: skip
+    page = batch.pages.first()
+    assert page
+    assert page.image_path.exists()
+    assert page.words_path(page.attempt).exists()
+    assert not list((batch.folder / "pages").glob(".*"))
+
+
+def test_bad_files_are_refused_by_name_and_neighbours_go_on(make_batch, tmp_path):
+    (tmp_path / "notes.txt").write_text("https://example.org/\n")
+    batch = make_batch(files=[tmp_path / "notes.txt", *write_scans(tmp_path, 1)])
+    tasks.work()
+    check_invariants(batch)
+    assert batch.status == "completed"
+    refused = batch.events.get(type="file.rejected").payload["file"]
+    assert (refused["name"], refused["error"]["code"]) == ("notes.txt", "unsupported_type")
+
+
+def test_a_batch_with_nothing_to_read_ends_with_its_reason(make_batch, tmp_path):
+    (tmp_path / "notes.txt").write_text("nothing")
+    batch = make_batch(files=[tmp_path / "notes.txt"])
+    tasks.work()
+    check_invariants(batch)
+    assert (batch.status, batch.total, batch.error_code) == ("failed", 0, "nothing_to_read")
+    last = batch.events.last()
+    assert last
+    assert last.payload["batch"]["error"]["code"] == "nothing_to_read"
+
+
+def test_a_failure_before_any_progress_is_saved_and_told(make_batch):
+    batch = make_batch()
+    Batch.objects.update(options={"not": "options"})
+    tasks.work()
+    check_invariants(batch)
+    assert (batch.status, batch.current, batch.error_code) == ("failed", 0, "bad_options")
+    assert types(batch) == ["batch.queued", "batch.failed"]
+
+
+def test_a_page_that_cannot_be_decoded_fails_alone(make_batch, tmp_path):
+    good, bad = write_scans(tmp_path, 2)
+    bad.write_bytes(bad.read_bytes()[:4000])
+    batch = make_batch(files=[good, bad])
+    tasks.work()
+    tasks.work()
+    check_invariants(batch)
+    assert (batch.status, batch.succeeded, batch.failed) == ("completed", 1, 1)
+    assert batch.pages.get(status="failed").error_code == "corrupt_file"
+
+
+def test_a_source_that_is_gone_is_told(make_batch):
+    batch = make_batch(1)
+    prepare_next()
+    shutil.rmtree(batch.folder / "sources")
+    tasks.work()
+    check_invariants(batch)
+    assert batch.pages.get().error_code == "source_missing"
+    assert (batch.status, batch.error_code) == ("failed", "nothing_read")
+
+
+def test_cancel_before_anything_began(make_batch):
+    batch = make_batch()
+    assert services.cancel_batch(batch)
+    tasks.work()
+    check_invariants(batch)
+    assert types(batch) == ["batch.queued", "batch.cancelled"]
+    assert not services.cancel_batch(batch)
+
+
+def test_cancel_keeps_what_is_done_and_waits_for_what_is_in_hand(make_batch):
+    batch = make_batch(3)
+    tasks.work()
+    page = Page.objects.claim()
+    assert page
+    assert services.cancel_batch(batch)
+    batch.refresh_from_db()
+    assert (batch.status, batch.succeeded, batch.cancelled) == ("cancelling", 1, 1)
+    tasks.read(page)
+    check_invariants(batch)
+    assert (batch.status, batch.succeeded, batch.cancelled) == ("cancelled", 2, 1)
+    assert types(batch)[-3:] == ["batch.cancelling", "page.succeeded", "batch.cancelled"]
+
+
+def test_cancel_during_preparation_wins(make_batch):
+    batch = make_batch()
+    claimed = Batch.objects.claim_preparation()
+    assert claimed
+    services.cancel_batch(batch)
+    tasks.prepare(claimed)
+    check_invariants(batch)
+    assert (batch.status, batch.total) == ("cancelled", 0)
+
+
+def test_retry_reads_only_what_failed(make_batch, tmp_path):
+    good, bad = write_scans(tmp_path, 2)
+    whole = bad.read_bytes()
+    bad.write_bytes(whole[:4000])
+    batch = make_batch(files=[good, bad])
+    for _ in range(2):
+        tasks.work()
+    batch.files.get(name="card-2.png").path.write_bytes(whole)
+    assert services.retry_batch(batch) == 1
+    assert services.retry_batch(batch) == 0  # it is running: the second is told so
+    tasks.work()
+    tasks.work()
+    check_invariants(batch)
+    assert (batch.status, batch.succeeded) == ("completed", 2)
+    assert [page.attempt for page in batch.pages.all()] == [1, 2]
+    assert services.retry_batch(batch) == 0
+
+
+def test_retry_reads_what_was_cancelled(make_batch):
+    batch = make_batch(2)
+    tasks.work()
+    services.cancel_batch(batch)
+    assert services.retry_batch(batch) == 1
+    tasks.work()
+    check_invariants(batch)
+    assert (batch.status, batch.succeeded, batch.cancelled) == ("completed", 2, 0)
+
+
+def test_retry_prepares_again_what_could_not_be_prepared(make_batch):
+    batch = make_batch(1)
+    options = batch.options
+    Batch.objects.update(options={})
+    tasks.work()
+    Batch.objects.update(options=options)
+    assert services.retry_batch(batch) == 1
+    tasks.work()
+    check_invariants(batch)
+    assert batch.status == "completed"
+
+
+def test_delete_leaves_nothing(make_batch):
+    batch = make_batch(1)
+    assert not services.delete_batch(batch)
+    tasks.work()
+    assert services.delete_batch(batch)
+    assert not Batch.objects.exists()
+    assert not Page.objects.exists()
+    assert not batch.folder.exists()
+
+
+def test_too_many_pages_for_a_batch_are_refused_by_file(make_batch, tmp_path, settings):
+    settings.MAX_PAGES_PER_BATCH = 3
+    files = [write_many_pages(tmp_path / f"{name}.tif", 2) for name in "ab"]
+    batch = make_batch(files=files)
+    for _ in range(2):
+        tasks.work()
+    check_invariants(batch)
+    assert batch.files.get(name="b.tif").error_code == "too_many_pages"
+
+
+def test_names_are_kept_short_from_the_front(make_batch, user, tmp_path: Path):
+    (scan,) = write_scans(tmp_path, 1)
+    batch = services.create_batch(user, "x", [LocalFile(scan, "a" * 400 + "-7.png")], ocr.Options())
+    name = batch.files.get().name
+    assert len(name) == 255
+    assert name.endswith("-7.png")

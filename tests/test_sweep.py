@@ -1,0 +1,91 @@
+"""What the sweep mends, called by hand; what it leaves alone."""
+
+import os
+import time
+from datetime import timedelta
+
+import pytest
+from django.db.models import F
+
+from batches import services, tasks
+from batches.models import Batch, Page
+from tests.conftest import check_invariants, prepare_next
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def in_hand(make_batch):
+    """A batch of one page that a worker has claimed and never ended."""
+    batch = make_batch(1)
+    prepare_next()
+    return batch
+
+
+def abandon() -> Page:
+    page = Page.objects.claim()
+    assert page
+    Page.objects.filter(pk=page.pk).update(lease_expires_at=F("lease_expires_at") - timedelta(days=1))
+    return page
+
+
+def test_an_abandoned_page_is_read_again_and_its_late_result_discarded(in_hand):
+    late = abandon()
+    tasks.sweep()
+    tasks.work()
+    check_invariants(in_hand)
+    tasks.read(late)
+    check_invariants(in_hand)
+    page = in_hand.pages.get()
+    assert (page.attempt, page.status) == (2, "succeeded")
+    assert [path.name for path in in_hand.folder.glob("pages/*.json")] == ["000001-2.json"]
+
+
+def test_a_page_that_is_held_is_left_alone(in_hand):
+    Page.objects.claim()
+    tasks.sweep()
+    assert in_hand.pages.get().status == "running"
+
+
+def test_three_lost_workers_fail_the_page(in_hand):
+    for _ in range(3):
+        abandon()
+        tasks.sweep()
+    check_invariants(in_hand)
+    assert in_hand.pages.get().error_code == "worker_lost"
+
+
+def test_an_abandoned_page_of_a_cancelled_batch_is_not_read_again(in_hand):
+    abandon()
+    services.cancel_batch(in_hand)
+    tasks.sweep()
+    check_invariants(in_hand)
+    assert (in_hand.status, in_hand.cancelled) == ("cancelled", 1)
+
+
+def test_a_batch_that_ended_unnoticed_is_ended(in_hand):
+    Page.objects.update(status="succeeded")
+    Batch.objects.update(succeeded=1)
+    tasks.sweep()
+    tasks.sweep()
+    check_invariants(in_hand)
+    assert in_hand.status == "completed"
+
+
+def test_files_that_take_three_workers_with_them_are_refused(make_batch):
+    batch = make_batch(2)
+    for _ in range(3):
+        Batch.objects.claim_preparation()
+        Batch.objects.update(lease_expires_at=F("lease_expires_at") - timedelta(days=1))
+    tasks.work()
+    check_invariants(batch)
+    assert [file.error_code for file in batch.files.all()] == ["worker_lost", ""]
+
+
+def test_old_temporary_files_go_and_new_ones_stay(db, settings):
+    for name in ("old", "new"):
+        (settings.TMP_DIR / name).mkdir()
+    yesterday = time.time() - tasks.STALE_SECONDS - 60
+    os.utime(settings.TMP_DIR / "old", (yesterday, yesterday))
+    tasks.sweep()
+    assert [path.name for path in settings.TMP_DIR.iterdir()] == ["new"]

@@ -1,0 +1,232 @@
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.urls import reverse
+
+from batches import tasks
+from batches.models import Batch
+from tests.conftest import client_of, prepare_next, wait_for
+from tests.scans import write_many_pages, write_scans
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def batch(make_batch) -> Batch:
+    batch = make_batch(2)
+    tasks.work()
+    tasks.work()
+    batch.refresh_from_db()
+    return batch  # type: ignore[no-any-return]
+
+
+VIEWS = [
+    ("batches:detail", "get"),
+    ("batches:events", "get"),
+    ("batches:text", "get"),
+    ("batches:page", "get"),
+    ("batches:page-image", "get"),
+    ("batches:cancel", "post"),
+    ("batches:retry", "post"),
+    ("batches:delete", "post"),
+]
+
+
+def url_of(name: str, batch: Batch) -> str:
+    number = [1] if "page" in name else []
+    return reverse(name, args=[batch.pk, *number]) + ("?after=0" if name == "batches:events" else "")
+
+
+@pytest.mark.parametrize(("name", "method"), VIEWS)
+def test_who_may_see_and_do_what(batch, user, other, staff, name, method):
+    url = url_of(name, batch)
+    assert getattr(client_of(other), method)(url).status_code == 404
+    answer = getattr(client_of(None), method)(url)
+    assert (answer.status_code, answer.url.split("?")[0]) == (302, "/accounts/login/")
+    assert Batch.objects.filter(status="completed").exists()  # nothing has been done
+    assert getattr(client_of(staff), method)(url).status_code in (200, 302)
+
+
+@pytest.mark.parametrize(("name", "method"), VIEWS)
+def test_the_wrong_method_does_nothing(batch, user, name, method):
+    wrong = "post" if method == "get" else "get"
+    assert getattr(client_of(user), wrong)(url_of(name, batch)).status_code == 405
+
+
+def test_an_unknown_batch_or_page_is_not_found(batch, user):
+    client = client_of(user)
+    assert client.get(reverse("batches:detail", args=[uuid4()])).status_code == 404
+    assert client.get(reverse("batches:page", args=[batch.pk, 99])).status_code == 404
+    assert client.get(reverse("batches:page", args=[batch.pk, 0])).status_code == 404
+
+
+def test_the_list_shows_ones_own_batches(batch, user, other, staff):
+    assert b"Box 12" in client_of(user).get("/").content
+    assert b"No batches yet" in client_of(other).get("/").content
+    assert b"Box 12" in client_of(staff).get("/").content
+
+
+def test_the_list_costs_the_same_for_many_batches(user, django_assert_num_queries):
+    Batch.objects.bulk_create(Batch(name="Box", owner=user, options={}) for _ in range(120))
+    client = client_of(user)
+    with django_assert_num_queries(4):  # session, user, count, one page of batches with their owners
+        client.get("/?page=2")
+
+
+def test_files_are_handed_over_in_natural_order(user, tmp_path: Path):
+    names = ("card-10.png", "card-2.png", "Card-1.png")
+    (scan,) = write_scans(tmp_path, 1)
+    files = [SimpleUploadedFile(name, scan.read_bytes()) for name in names]
+    answer = client_of(user).post("/batches/new/", {"files": files, "languages": ["eng", "deu"], "name": ""})
+    batch = Batch.objects.get()
+    assert answer.url == batch.get_absolute_url()  # type: ignore[attr-defined]
+    assert [file.name for file in batch.files.all()] == ["Card-1.png", "card-2.png", "card-10.png"]
+    assert (batch.name, batch.options["languages"]) == ("Card-1.png", ["eng", "deu"])
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({"languages": ["eng"]}, b"This field is required"),
+        ({"files": "scan", "languages": []}, b"This field is required"),
+        ({"files": "scan", "languages": ["xyz"]}, b"xyz is not one of the available choices"),
+        ({"files": "scan", "languages": ["eng"], "name": "x" * 201}, b"at most 200 characters"),
+    ],
+)
+def test_a_form_that_is_not_complete_says_so(user, data, told):
+    if "files" in data:
+        data |= {"files": SimpleUploadedFile("scan.png", b"x")}
+    answer = client_of(user).post("/batches/new/", data)
+    assert answer.status_code == 200
+    assert told in answer.content
+    assert not Batch.objects.exists()
+
+
+def test_a_file_over_the_limit_is_named(user, settings):
+    settings.MAX_FILE_BYTES = 10
+    files = [SimpleUploadedFile("small.png", b"x"), SimpleUploadedFile("large.png", b"x" * 11)]
+    answer = client_of(user).post("/batches/new/", {"files": files, "languages": ["eng"]})
+    assert b"large.png. Split" in answer.content
+    assert not Batch.objects.exists()
+
+
+def test_names_are_shown_as_text(user, tmp_path: Path):
+    (scan,) = write_scans(tmp_path, 1)
+    name = "<script>alert(1)<script>"
+    client = client_of(user)
+    file = SimpleUploadedFile("<img src=x>.png", scan.read_bytes())
+    client.post("/batches/new/", {"files": [file], "languages": ["eng"], "name": name})
+    tasks.work()
+    batch = Batch.objects.get()
+    for url in ("/", batch.get_absolute_url(), url_of("batches:page", batch)):
+        content = client.get(url).content
+        assert b"<script>alert" not in content
+        assert b"<img src=x>" not in content
+    assert (
+        'filename="scriptalert1script.txt"'
+        in client.get(url_of("batches:text", batch))["Content-Disposition"]
+    )
+
+
+def test_without_an_engine_nothing_is_kept_and_it_is_said(user, monkeypatch, tmp_path: Path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    answer = client_of(user).get("/batches/new/")
+    assert answer.status_code == 503
+    assert b"Tesseract is not installed" in answer.content
+
+
+def test_the_live_page_goes_on_from_where_it_was_drawn(batch, user):
+    content = client_of(user).get(batch.get_absolute_url()).content.decode()
+    assert f'data-seq="{batch.last_seq}"' in content
+    assert "2 of 2" in content
+
+
+def test_the_live_page_costs_the_same_for_many_pages(user, make_batch, tmp_path, django_assert_num_queries):
+    batch = make_batch(files=[write_many_pages(tmp_path / "box.tif", 60)])
+    prepare_next()
+    client = client_of(user)
+    with django_assert_num_queries(6):  # session, user, batch; recent, failed pages; refused files
+        client.get(batch.get_absolute_url())
+
+
+def test_polling_tells_what_the_socket_tells(batch, user):
+    client = client_of(user)
+    answer = client.get(reverse("batches:events", args=[batch.pk]) + "?after=4").json()
+    assert answer["snapshot"]["seq"] == batch.last_seq
+    assert [event["seq"] for event in answer["events"]] == list(range(5, batch.last_seq + 1))
+
+
+@pytest.mark.parametrize("query", ["", "?after=", "?after=-1", "?after=x"])
+def test_polling_without_a_number_is_told_what_to_give(batch, user, query):
+    answer = client_of(user).get(reverse("batches:events", args=[batch.pk]) + query)
+    assert answer.status_code == 400
+    assert "after" in answer.json()["error"]
+
+
+async def test_the_text_comes_page_by_page(batch, user, async_client):
+    await async_client.aforce_login(user)
+    answer = await async_client.get(reverse("batches:text", args=[batch.pk]))
+    text = b"".join([part async for part in answer.streaming_content]).decode()
+    first, second = text.split("\f")
+    assert first.startswith("Page number 1 of")
+    assert second.startswith("Page number 2 of")
+    assert answer["Content-Disposition"] == 'attachment; filename="box-12.txt"'
+
+
+def test_a_page_shows_its_image_beside_its_text(batch, user):
+    client = client_of(user)
+    content = client.get(url_of("batches:page", batch)).content.decode()
+    assert "Page number 1 of the register" in content
+    image = client.get(url_of("batches:page-image", batch))
+    assert (image["Content-Type"], image["X-Content-Type-Options"]) == ("image/jpeg", "nosniff")
+    assert image.content.startswith(b"\xff\xd8")
+
+
+def test_a_page_that_was_never_opened_has_no_image(user, make_batch):
+    batch = make_batch(1)
+    prepare_next()
+    assert client_of(user).get(url_of("batches:page-image", batch)).status_code == 404
+    assert b"has not been read yet" in client_of(user).get(url_of("batches:page", batch)).content
+
+
+def test_commands_that_come_too_late_say_so(batch, user):
+    client = client_of(user)
+    for name, told in (("cancel", b"had ended already"), ("retry", b"nothing to retry")):
+        assert told in client.post(url_of(f"batches:{name}", batch), follow=True).content
+    assert b"was deleted" in client.post(url_of("batches:delete", batch), follow=True).content
+
+
+def test_a_batch_that_is_being_read_is_not_deleted(user, make_batch):
+    batch = make_batch(1)
+    assert b"Cancel it first" in client_of(user).post(url_of("batches:delete", batch), follow=True).content
+    assert Batch.objects.exists()
+
+
+def test_forms_of_other_sites_are_refused(batch, user):
+    client = client_of(user)
+    client.handler.enforce_csrf_checks = True
+    assert client.post(url_of("batches:delete", batch)).status_code == 403
+
+
+def test_the_process_is_up(client):
+    assert client.get("/healthz").content == b"ok\n"
+
+
+def test_readiness_names_what_is_missing(client, monkeypatch, tmp_path: Path, settings):
+    settings.REDIS_URL = "unix:///nowhere/redis.sock"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    states = answer.json()
+    assert states["database"] in ("sqlite", "postgresql")
+    assert "no worker answers" in states["worker"]
+    assert "Tesseract is not installed" in states["tesseract"]
+    assert states["redis"].startswith("missing")
+
+
+def test_readiness_with_a_worker(client, worker):
+    states = wait_for(lambda: (answer := client.get("/readyz")).status_code == 200 and answer.json())
+    assert states["ready"] is True
+    assert "eng" in states["tesseract"]
