@@ -5,6 +5,7 @@ behind. They are started by the main thread only: the signal is sent when the st
 """
 
 import fcntl
+import logging
 import os
 import shlex
 import signal
@@ -15,11 +16,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 import redis
 from django.conf import settings
 
+logger = logging.getLogger(__name__)
+
+LOG_BYTES = 10_000_000  # a log larger than this is put aside at the next start
 REDIS_STARTS_WITHIN = 20.0  # seconds; a large append-only file takes some to load
 RESTART_PAUSE = 2.0  # seconds before a program that died is started again
 
@@ -30,40 +33,48 @@ class CannotStart(Exception):
 
 @dataclass
 class Program:
-    """A command line, and the process that runs it. `death_signal` is what the kernel sends it for us."""
+    """A command line, the process that runs it, and the log that it writes.
+
+    `death_signal` is what the kernel sends it when we die.
+    """
 
     name: str
     argv: list[str]
+    log: Path
     env: dict[str, str] = field(default_factory=dict)
     death_signal: str = "KILL"
-    log: Path | None = None
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
 
     def start(self) -> None:
         """Start it in a session of its own, so that the terminal's Ctrl-C reaches only the parent."""
-        output: IO[bytes] | None = self.log.open("ab") if self.log else None
-        self.process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", self.death_signal, *self.argv],
-            cwd=settings.BASE_DIR,
-            env=_environment() | self.env,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+        if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
+            self.log.replace(self.log.with_suffix(".log.1"))
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", self.death_signal, *self.argv],
+                cwd=settings.BASE_DIR,
+                env=_environment() | self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
         self.started = time.monotonic()
-        if output:
-            output.close()
 
     @property
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
     def ensure(self) -> None:
-        """Start it unless it runs; one that died gets a pause first."""
-        if not self.alive and time.monotonic() - self.started > RESTART_PAUSE:
-            self.start()
+        """Start it unless it runs; one that died is told of, and gets a pause first."""
+        if self.alive or time.monotonic() - self.started < RESTART_PAUSE:
+            return
+        if self.process is not None:
+            logger.warning(
+                "%s ended (status %s): started again, see %s", self.name, self.process.returncode, self.log
+            )
+        self.start()
 
     def send(self, number: signal.Signals) -> None:
         if self.process is not None and self.alive:
@@ -87,16 +98,15 @@ class PrivateRedis(Program):
     Several commands may share one: whoever finds none answering starts it.
     """
 
-    def __init__(self, log: Path | None = None) -> None:
-        from_settings = settings.REDIS_URL.removeprefix("unix://")
+    def __init__(self) -> None:
         self.folder = settings.DATA_DIR / "redis"
-        self.socket = Path(from_settings)
+        self.socket = Path(settings.REDIS_URL.removeprefix("unix://"))
         argv = [
             "redis-server", "--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700",
             "--dir", str(self.folder), "--appendonly", "yes", "--save", "", "--daemonize", "no",
             "--loglevel", "warning",
         ]  # fmt: skip
-        super().__init__("redis", argv, death_signal="TERM", log=log)
+        super().__init__("redis", argv, settings.LOG_DIR / "redis.log", death_signal="TERM")
 
     def answers(self) -> bool:
         try:
@@ -111,6 +121,10 @@ class PrivateRedis(Program):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         self.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.socket.parent.stat().st_uid != os.getuid():
+            raise CannotStart(
+                f"{self.socket.parent} belongs to somebody else: remove it, or shorten DATA_DIR."
+            )
         with _locked(self.folder / "lock"):
             if self.answers():
                 return
@@ -124,9 +138,7 @@ class PrivateRedis(Program):
         deadline = time.monotonic() + REDIS_STARTS_WITHIN
         while not self.answers():
             if not self.alive or time.monotonic() > deadline:
-                raise CannotStart(
-                    f"The private Redis in {self.folder} did not start: see its messages above."
-                )
+                raise CannotStart(f"The private Redis in {self.folder} did not start: see {self.log}.")
             time.sleep(0.02)
 
 
@@ -136,7 +148,7 @@ def procfile(**variables: str) -> dict[str, Program]:
     for line in (settings.BASE_DIR / "Procfile").read_text().splitlines():
         name, command = line.split(":", 1)
         argv = [_fill(word, variables) for word in shlex.split(command)]
-        programs[name] = Program(name, argv)
+        programs[name] = Program(name, argv, settings.LOG_DIR / f"{name}.log")
     return programs
 
 

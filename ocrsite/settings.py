@@ -124,7 +124,7 @@ STORAGES = {
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG
-        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        else "ocrsite.static.StaticFiles"
     },
 }
 FILE_UPLOAD_TEMP_DIR = str(TMP_DIR)

@@ -51,7 +51,7 @@ def pytest_collection() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def redis_server() -> Iterator[PrivateRedis]:
-    server = PrivateRedis(log=FOLDER / "log" / "redis.log")
+    server = PrivateRedis()
     server.ensure()
     yield server
     server.stop(grace=10)
@@ -83,7 +83,6 @@ def start(transactional_db: None) -> Iterator[Callable[..., Program]]:
         node = f"{name}-{len(started)}-{os.getpid()}@test"
         program = procfile(HOST="127.0.0.1", PORT=str(port), NODE=node)[name]
         program.env = {"DATABASE_URL": database_url()} | env
-        program.log = FOLDER / "log" / f"{name}.log"
         if shim:
             program.env["PATH"] = f"{shim}{os.pathsep}{Path(program_path())}{os.pathsep}{os.environ['PATH']}"
         program.start()

@@ -169,7 +169,7 @@ class _Stack:
     def __enter__(self) -> "_Stack":
         health.engine_state()
         call_command("migrate", interactive=False, verbosity=0)
-        self.redis = PrivateRedis(settings.LOG_DIR / "redis.log") if settings.REDIS_IS_PRIVATE else None
+        self.redis = PrivateRedis() if settings.REDIS_IS_PRIVATE else None
         self.worker: Program | None = None
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
@@ -188,7 +188,6 @@ class _Stack:
         elif not health.worker_answers():
             node = f"ocr-{os.getpid()}@{socket.gethostname()}"
             self.worker = procfile(HOST="", PORT="", NODE=node)["worker"]
-            self.worker.log = settings.LOG_DIR / "worker.log"
             self.worker.start()
 
     def __exit__(self, *args: object) -> None:

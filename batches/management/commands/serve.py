@@ -1,14 +1,17 @@
 """`manage.py serve`: everything the product needs, under one process. This is `make run`."""
 
+import hashlib
 import os
 import secrets
 import signal
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.contrib.staticfiles.finders import get_finders
 from django.core.management import CommandError, call_command
 from django.core.management.base import BaseCommand, CommandParser
 
@@ -23,7 +26,7 @@ class Command(BaseCommand):
     help = "Serve the web pages and read batches: private Redis, web server, worker and scheduler in one."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--host", default=os.environ.get("HOST", "127.0.0.1"))
+        parser.add_argument("--host", default="127.0.0.1")
         parser.add_argument("--port", default=int(os.environ.get("PORT", "8000")), type=int)
 
     def handle(self, *, host: str, port: int, **options: Any) -> None:
@@ -52,7 +55,7 @@ class Command(BaseCommand):
     def _set_up(self) -> None:
         call_command("migrate", interactive=False, verbosity=0)
         if not settings.DEBUG:
-            call_command("collectstatic", interactive=False, verbosity=0)
+            _collect_static()
         if not User.objects.filter(is_superuser=True).exists():
             password = secrets.token_urlsafe(12)
             User.objects.create_superuser("admin", password=password)
@@ -74,7 +77,11 @@ class Command(BaseCommand):
                     program.ensure()
                 if not told and _listens(host, port):
                     told = True
-                    self.stdout.write(self.style.SUCCESS(f"Serving http://{host}:{port}  (Ctrl-C stops)"))
+                    self.stdout.write(
+                        self.style.SUCCESS(
+                            f"Serving http://{host}:{port}  (Ctrl-C stops; logs in {settings.LOG_DIR})"
+                        )
+                    )
                 time.sleep(0.1 if not told else 0.5)
         finally:
             self._shut_down([*programs.values()], [*redis])
@@ -92,6 +99,18 @@ class Command(BaseCommand):
             time.sleep(0.05)
         for program in [*programs, *redis]:
             program.stop(grace=0 if program in programs else 10)
+
+
+def _collect_static() -> None:
+    """Collect the static files if they have changed since: it takes a second or two, each start long."""
+    listed = (finder.list(ignore_patterns=[]) for finder in get_finders())
+    files = sorted(Path(storage.path(name)) for found in listed for name, storage in found)
+    stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    fingerprint = hashlib.sha256(repr(stats).encode()).hexdigest()
+    marker = settings.STATIC_ROOT / "collected"
+    if not marker.exists() or marker.read_text() != fingerprint:
+        call_command("collectstatic", interactive=False, verbosity=0)
+        marker.write_text(fingerprint)
 
 
 def _listens(host: str, port: int) -> bool:
