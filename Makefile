@@ -1,6 +1,9 @@
 # Each of these works on a fresh Debian or Ubuntu machine: what is missing is installed first.
 PYTHON := .venv/bin/python
 
+# Everything runs on SQLite; what depends on the database runs on PostgreSQL too.
+ON_POSTGRESQL := $(addprefix tests/test_,models.py events.py consumers.py services.py sweep.py end_to_end.py)
+
 .PHONY: setup setup-dev run test check bench
 
 setup:
@@ -15,6 +18,7 @@ run: setup
 
 test: setup-dev
 	@$(PYTHON) -m pytest
+	@TEST_DATABASE=postgresql $(PYTHON) -m pytest $(ON_POSTGRESQL)
 
 check: setup-dev
 	@.venv/bin/ruff check .

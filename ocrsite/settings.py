@@ -142,8 +142,8 @@ if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
     }
     DATABASE["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
 else:
-    DATABASE["CONN_HEALTH_CHECKS"] = True
-    DATABASE["CONN_MAX_AGE"] = 60
+    # Kept connections would pile up, one a thread of the web server; a new one costs a few milliseconds.
+    DATABASE["CONN_MAX_AGE"] = 0
 
 # ---------------------------------------------------------------- Redis: Celery's broker, and the channel layer
 

@@ -11,6 +11,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.postgres import Postgres
+
+# TEST_DATABASE=postgresql runs them on a PostgreSQL of their own instead of SQLite.
 FOLDER = Path(tempfile.mkdtemp(prefix="ocr-tests-"))
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 
@@ -26,8 +29,13 @@ os.environ |= {
     "SWEEP_SECONDS": "2",
     "LOG_LEVEL": "WARNING",
 }
-if test_database := os.environ.get("TEST_DATABASE_URL"):
-    os.environ["DATABASE_URL"] = test_database
+POSTGRES: Postgres | None = None
+if os.environ.get("TEST_DATABASE") == "postgresql":
+    POSTGRES = Postgres(FOLDER / "postgres")
+    POSTGRES.create()
+    POSTGRES.start()
+    atexit.register(POSTGRES.stop)
+    os.environ["DATABASE_URL"] = POSTGRES.url
 
 if __name__ == "__main__":
     sys.argv = sys.argv[1:]

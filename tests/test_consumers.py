@@ -5,7 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.db import transaction
 
@@ -52,7 +52,7 @@ class Socket:
         self.user, self.origin = user, origin
 
     async def connect(self) -> bool:
-        cookie = await sync_to_async(session_cookie)(self.user)
+        cookie = await database_sync_to_async(session_cookie)(self.user)
         headers = {b"cookie": cookie, b"origin": self.origin, b"host": "testserver"}
         encoded = [(name, value.encode()) for name, value in headers.items()]
         self.line = WebsocketCommunicator(application, self.path, headers=encoded)
@@ -78,23 +78,23 @@ class Socket:
 
 
 async def test_a_snapshot_comes_first_and_then_each_event(batch, user):
-    await sync_to_async(save_events)(batch, 3)
+    await database_sync_to_async(save_events)(batch, 3)
     async with Socket(batch.pk, user) as socket:
         frame = await socket.frame()
         assert (frame["type"], frame["seq"], frame["batch"]["name"]) == ("snapshot", 3, "Box")
-        await sync_to_async(save_events)(batch, 2)
+        await database_sync_to_async(save_events)(batch, 2)
         assert await socket.seqs(5) == [4, 5]
 
 
 async def test_replay_from_the_middle(batch, user):
-    await sync_to_async(save_events)(batch, 10)
+    await database_sync_to_async(save_events)(batch, 10)
     async with Socket(batch.pk, user, query="?after=6") as socket:
         assert (await socket.frame())["seq"] == 10
         assert await socket.seqs(10) == [7, 8, 9, 10]
 
 
 async def test_a_long_replay_comes_in_pieces_and_whole(batch, user):
-    await sync_to_async(save_events)(batch, 450)
+    await database_sync_to_async(save_events)(batch, 450)
     async with Socket(batch.pk, user, query="?after=0") as socket:
         await socket.frame()
         assert len((await socket.frame())["events"]) == consumers.EVENTS_PER_FRAME
@@ -103,46 +103,46 @@ async def test_a_long_replay_comes_in_pieces_and_whole(batch, user):
 
 @pytest.mark.parametrize("after", ["99", "-1", "x", "", "9" * 30, "%C2%B2"])
 async def test_a_number_that_cannot_be_means_from_now_on(batch, user, after):
-    await sync_to_async(save_events)(batch, 2)
+    await database_sync_to_async(save_events)(batch, 2)
     async with Socket(batch.pk, user, query=f"?after={after}") as socket:
         await socket.frame()
-        await sync_to_async(save_events)(batch, 1)
+        await database_sync_to_async(save_events)(batch, 1)
         assert await socket.seqs(3) == [3]
 
 
 async def test_a_message_that_comes_twice_is_told_once(batch, user):
     async with Socket(batch.pk, user) as socket:
         await socket.frame()
-        await sync_to_async(save_events)(batch, 1)
-        told = await sync_to_async(events.events_after)(batch.pk, 0, 10)
+        await database_sync_to_async(save_events)(batch, 1)
+        told = await database_sync_to_async(events.events_after)(batch.pk, 0, 10)
         for _ in range(3):
-            await sync_to_async(events._broadcast)(batch.pk, 1, told)
-        await sync_to_async(save_events)(batch, 1)
+            await database_sync_to_async(events._broadcast)(batch.pk, 1, told)
+        await database_sync_to_async(save_events)(batch, 1)
         assert await socket.seqs(2) == [1, 2]
 
 
 async def test_a_hole_is_filled_from_the_database(batch, user, monkeypatch):
     async with Socket(batch.pk, user) as socket:
         await socket.frame()
-        await sync_to_async(save_unheard)(batch, 3, monkeypatch)
-        await sync_to_async(save_events)(batch, 1)
+        await database_sync_to_async(save_unheard)(batch, 3, monkeypatch)
+        await database_sync_to_async(save_events)(batch, 1)
         assert await socket.seqs(4) == [1, 2, 3, 4]
 
 
 async def test_even_the_last_message_may_be_lost(batch, user, monkeypatch):
     async with Socket(batch.pk, user) as socket:
         await socket.frame()
-        await sync_to_async(save_unheard)(batch, 2, monkeypatch)
+        await database_sync_to_async(save_unheard)(batch, 2, monkeypatch)
         assert await socket.seqs(2) == [1, 2]
 
 
 async def test_messages_out_of_order_are_told_in_order(batch, user, monkeypatch):
     async with Socket(batch.pk, user) as socket:
         await socket.frame()
-        await sync_to_async(save_unheard)(batch, 3, monkeypatch)
-        one, two, three = await sync_to_async(events.events_after)(batch.pk, 0, 10)
+        await database_sync_to_async(save_unheard)(batch, 3, monkeypatch)
+        one, two, three = await database_sync_to_async(events.events_after)(batch.pk, 0, 10)
         for event in (three, one, two):
-            await sync_to_async(events._broadcast)(batch.pk, event["seq"], [event])
+            await database_sync_to_async(events._broadcast)(batch.pk, event["seq"], [event])
         assert await socket.seqs(3) == [1, 2, 3]
 
 
@@ -150,7 +150,7 @@ async def test_fast_events_ride_together(batch, user):
     async with Socket(batch.pk, user) as socket:
         await socket.frame()
         for _ in range(40):
-            await sync_to_async(save_events)(batch, 1)
+            await database_sync_to_async(save_events)(batch, 1)
         frames = 0
         seqs: list[int] = []
         while not seqs or seqs[-1] < 40:
@@ -170,7 +170,7 @@ async def test_what_a_browser_says_is_ignored(batch, user):
     async with Socket(batch.pk, user) as socket:
         await socket.frame()
         await socket.line.send_to(text_data="no json at all")
-        await sync_to_async(save_events)(batch, 1)
+        await database_sync_to_async(save_events)(batch, 1)
         assert await socket.seqs(1) == [1]
 
 
@@ -202,7 +202,7 @@ async def test_a_batch_that_is_deleted_closes_its_sockets(batch, user):
     socket = Socket(batch.pk, user)
     async with socket:
         await socket.frame()
-        await sync_to_async(Batch.objects.all().delete)()
+        await database_sync_to_async(Batch.objects.all().delete)()
         while (message := await socket.line.receive_output(timeout=5))["type"] != "websocket.close":
             pass
         assert message["code"] == 4404

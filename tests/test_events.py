@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
 from django.db import transaction
 
@@ -60,12 +61,10 @@ def test_an_event_costs_a_constant_number_of_queries(batch, django_assert_num_qu
 
 @async_to_sync
 async def _heard(batch: Batch, act: Any) -> list[dict[str, Any]]:
-    from asgiref.sync import sync_to_async
-
     layer = get_channel_layer()
     channel = await layer.new_channel()
     await layer.group_add(events.group_name(batch.pk), channel)
-    await sync_to_async(act)()
+    await database_sync_to_async(act)()
     return [await layer.receive(channel)]
 
 
