@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 # Everything runs on SQLite; what depends on the database runs on PostgreSQL too.
 ON_POSTGRESQL := $(addprefix tests/test_,models.py events.py consumers.py services.py sweep.py end_to_end.py)
 
-.PHONY: setup setup-dev run test check bench
+.PHONY: setup setup-dev setup-test run test check bench
 
 setup:
 	@bin/setup
@@ -12,11 +12,14 @@ setup:
 setup-dev:
 	@bin/setup dev
 
+setup-test:
+	@bin/setup test
+
 # The signal: if make itself is killed, the server must not live on.
 run: setup
 	@setpriv --pdeathsig TERM $(PYTHON) manage.py serve
 
-test: setup-dev
+test: setup-test
 	@$(PYTHON) -m pytest
 	@TEST_DATABASE=postgresql $(PYTHON) -m pytest $(ON_POSTGRESQL)
 

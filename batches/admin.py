@@ -80,7 +80,7 @@ class BatchAdmin(ReadOnlyAdmin):
     @admin.action(description="Retry failed pages", permissions=["command"])
     def retry_failed_pages(self, request: HttpRequest, batches: QuerySet[Batch]) -> None:
         for batch in batches:
-            n = services.retry_batch(batch)
+            n = services.retry_batch(batch, only_failed=True)
             done = f"{n} page{pluralize(n)} queued again." if n else "nothing to retry."
             self._tell(request, batch, done, bool(n))
 
@@ -88,7 +88,9 @@ class BatchAdmin(ReadOnlyAdmin):
     def cancel(self, request: HttpRequest, batches: QuerySet[Batch]) -> None:
         for batch in batches:
             cancelled = services.cancel_batch(batch)
-            self._tell(request, batch, "cancelled." if cancelled else "had ended already.", cancelled)
+            self._tell(
+                request, batch, "cancelled." if cancelled else "had ended, or is being cancelled.", cancelled
+            )
 
     def _tell(self, request: HttpRequest, batch: Batch, what: str, effect: bool) -> None:
         self.message_user(request, f"{batch.name}: {what}", messages.SUCCESS if effect else messages.WARNING)

@@ -5,6 +5,7 @@ is filled from the database, where the consumer also looks on a timer.
 """
 
 import asyncio
+import logging
 import random
 import time
 from collections import deque
@@ -18,8 +19,11 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from batches.events import Event, Snapshot, events_after, group_name, snapshot
 from batches.models import Batch
 
+logger = logging.getLogger(__name__)
+
 NOT_SIGNED_IN = 4401
 NOT_FOUND = 4404
+TRY_AGAIN = 1011
 
 FRAMES_PER_SECOND = 4
 EVENTS_PER_FRAME = 200
@@ -52,13 +56,12 @@ class BatchConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         self.bell = asyncio.Event()
         self.sent_at: deque[float] = deque(maxlen=FRAMES_PER_SECOND)
         await self.send_json(state)
-        self.sender = asyncio.create_task(self._send_events())
+        self.sender = asyncio.create_task(self._send_or_close())
 
     async def disconnect(self, code: int) -> None:
         if sender := getattr(self, "sender", None):
             sender.cancel()
-            with suppress(asyncio.CancelledError):
-                await sender
+            await asyncio.wait([sender])
         if batch_id := getattr(self, "batch_id", None):
             await self.channel_layer.group_discard(group_name(batch_id), self.channel_name)
 
@@ -80,6 +83,14 @@ class BatchConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     # -------------------------------------------------------------- sending
 
+    async def _send_or_close(self) -> None:
+        """A socket that can send no more says so, and the browser comes again."""
+        try:
+            await self._send_events()
+        except Exception:
+            logger.exception("The socket of batch %s is closed", self.batch_id)
+            await self.close(TRY_AGAIN)
+
     async def _send_events(self) -> None:
         """Send what follows `sent`, for as long as the socket is open."""
         beat = time.monotonic()
@@ -94,13 +105,14 @@ class BatchConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             # Not all sockets at the same moment: after a restart they would stay in step for ever.
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.bell.wait(), LOOK_EVERY * random.uniform(0.8, 1.2))
-            if not self.bell.is_set():
+            rung = self.bell.is_set()
+            self.bell.clear()  # before looking: a bell that rings meanwhile is for the next round
+            if not rung:
                 state = await self._snapshot()
                 if state is None:  # deleted, or no longer this user's to see
                     await self.close(NOT_FOUND)
                     return
-                self.known = state["seq"]
-            self.bell.clear()
+                self.known = max(self.known, state["seq"])
 
     async def _next_events(self) -> list[Event]:
         """The events due next: from what arrived, or from the database where there is a hole."""

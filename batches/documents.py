@@ -61,7 +61,11 @@ def inspect(path: Path, max_pages: int) -> Document:
             document = Document(Kind.PDF, len(pdf))
     else:
         with _open_image(path) as image:
-            document = Document(Kind(image.format or ""), getattr(image, "n_frames", 1))
+            # MPO is what Pillow calls a JPEG that carries a second picture, as many cameras write them.
+            kind = Kind.JPEG if image.format == "MPO" else Kind(image.format or "")
+            # Frames elsewhere are no pages: a camera's preview, an animation.
+            frames: int = getattr(image, "n_frames", 1) if kind is Kind.TIFF else 1
+            document = Document(kind, frames)
     if document.pages < 1:
         raise CorruptFile("The file has no pages. Export it again and upload the new copy.")
     if document.pages > max_pages:

@@ -4,6 +4,7 @@ Each error has a `code` from one closed list, a message for the user that says w
 reading the same thing again may succeed (`retryable`).
 """
 
+import errno
 from typing import ClassVar
 
 
@@ -104,6 +105,9 @@ class NoSpace(OcrError):
     message = "The server's disk is full. Ask your administrator to make room, then retry."
 
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # what a system call says of a full disk
+
+
 class WorkerLost(OcrError):
     code = "worker_lost"
     message = "The worker stopped three times while reading this. Retry; if it happens again, leave it out and tell your administrator."
@@ -135,3 +139,9 @@ class BadOptions(OcrError):
     code = "bad_options"
     retryable = False
     message = "The options of this batch are not valid. Create it again."
+
+
+def retryable_codes(root: type[OcrError] = OcrError) -> set[str]:
+    """The codes of failures that may have passed when the same thing is read again."""
+    codes = {root.code} if root.retryable else set()
+    return codes.union(*(retryable_codes(error) for error in root.__subclasses__()))

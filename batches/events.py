@@ -75,8 +75,9 @@ class PageState(TypedDict):
 
 
 class FileState(TypedDict):
-    """One file as it was handed over."""
+    """One file as it was handed over; `number` is its place in the batch, from 1."""
 
+    number: int
     name: str
     status: str
     pages: int
@@ -192,6 +193,7 @@ def page_state(page: Page) -> PageState:
 def file_state(source: SourceFile) -> FileState:
     """The `file` part of an event."""
     return {
+        "number": source.position,
         "name": source.name,
         "status": source.status,
         "pages": source.page_count,

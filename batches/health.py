@@ -1,11 +1,13 @@
 """Is everything there that is needed to serve and to read? Each check answers what is wrong, or nothing."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import redis
 from celery import current_app
 from django.conf import settings
 from django.db import connection
+from kombu.exceptions import OperationalError as BrokerError
 
 from batches import ocr
 
@@ -30,8 +32,11 @@ def redis_state() -> str:
 
 
 def worker_answers() -> list[str]:
-    """The name of the first worker that answers, or nothing."""
-    answers = current_app.control.ping(timeout=ANSWER_WITHIN, limit=1) or []
+    """The name of the first worker that answers, or nothing; nothing too where the broker is away."""
+    try:
+        answers = current_app.control.ping(timeout=ANSWER_WITHIN, limit=1) or []
+    except BrokerError:
+        return []
     return [name for answer in answers for name in answer]
 
 
@@ -49,14 +54,26 @@ CHECKS: dict[str, Callable[[], str]] = {
 }
 
 
-def readiness() -> tuple[bool, dict[str, str]]:
-    """Whether all is there, and of each part its state or what is wrong with it."""
-    states: dict[str, str] = {}
-    ready = True
-    for name, check in CHECKS.items():
-        try:
-            states[name] = check()
-        except Exception as error:  # whatever it is, the answer names the part
-            ready = False
-            states[name] = f"missing: {error}"
-    return ready, states
+@dataclass(frozen=True)
+class State:
+    """One part: whether it is there, and what it says of itself or what is wrong with it."""
+
+    there: bool
+    detail: str
+
+    @property
+    def word(self) -> str:
+        """What anybody may know."""
+        return "ok" if self.there else "missing"
+
+
+def readiness() -> dict[str, State]:
+    """The state of each part that reading needs."""
+    return {name: _state(check) for name, check in CHECKS.items()}
+
+
+def _state(check: Callable[[], str]) -> State:
+    try:
+        return State(True, check())
+    except Exception as error:  # whatever it is, the answer names the part
+        return State(False, f"missing: {error}")

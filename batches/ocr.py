@@ -38,6 +38,7 @@ pytesseract.pytesseract.tesseract_cmd = str(Path(__file__).with_name("caged-tess
 
 # tesseract(1): what a TSV line holds, and the levels of its first column that matter here.
 TSV_COLUMNS = 12
+STOPPED = "stopped"  # a file of this name in its folder: the recognition is no longer wanted
 PAGE_LEVEL, WORD_LEVEL = "1", "5"
 
 
@@ -154,6 +155,12 @@ def recognise(page: PageImage, options: Options, folder: Path, *, engine: str, t
     )
 
 
+def stop(folder: Path) -> None:
+    """End the recognition that goes on in `folder`, from another thread. Call again until it has ended."""
+    (folder / STOPPED).touch()
+    _end_group(folder / "pid")
+
+
 def text_of(words: Iterable[Word]) -> str:
     """The words as Tesseract's own text output has them: a line a line, an empty one between paragraphs."""
     paragraphs = (
@@ -180,6 +187,8 @@ def is_blank(gray: Image.Image) -> bool:
 
 def _read_words(source: Path, size: tuple[int, int], options: Options, timeout: float) -> tuple[Word, ...]:
     output = source.with_name("out")
+    if source.with_name(STOPPED).exists():
+        raise EngineCrashed
     try:
         pytesseract.pytesseract.run_tesseract(
             str(source),
@@ -194,7 +203,7 @@ def _read_words(source: Path, size: tuple[int, int], options: Options, timeout: 
         raise _engine_error(error.status, str(error.message)) from error
     except RuntimeError as error:  # how pytesseract tells a timeout
         raise EngineTimeout from error
-    except (FileNotFoundError, ValueError) as error:  # no output, or none that is Tesseract's
+    except (FileNotFoundError, ValueError, IndexError) as error:  # no output, or none that is Tesseract's
         raise EngineCrashed("Tesseract gave no usable result for this page. Retry it.") from error
     finally:
         _end_group(source.with_name("pid"))
@@ -203,7 +212,12 @@ def _read_words(source: Path, size: tuple[int, int], options: Options, timeout: 
 def parse_tsv(tsv: str, size: tuple[int, int]) -> tuple[Word, ...]:
     """The words in Tesseract's TSV. Raises ValueError unless it is one, of a page of `size` pixels."""
     rows = [row.split("\t", TSV_COLUMNS - 1) for row in tsv.splitlines()[1:]]
-    if not rows or rows[0][0] != PAGE_LEVEL or rows[0][8:10] != [str(side) for side in size]:
+    if (
+        not rows
+        or not tsv.endswith("\n")
+        or rows[0][0] != PAGE_LEVEL
+        or rows[0][8:10] != [str(side) for side in size]
+    ):
         raise ValueError("not the TSV of this page")
     return tuple(_word(row) for row in rows if row[0] == WORD_LEVEL and row[11].strip())
 
@@ -232,7 +246,6 @@ def _end_group(pid_file: Path) -> None:
     """Kill what is left of the run, children included. Safe where all is gone."""
     with suppress(FileNotFoundError, ValueError, ProcessLookupError):
         os.killpg(int(pid_file.read_text()), signal.SIGKILL)
-    pid_file.unlink(missing_ok=True)
 
 
 def _ask_tesseract(option: str) -> str:

@@ -5,19 +5,23 @@ Each command crosses rows, transaction and queue, and tells by its answer whethe
 
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 
 from batches import ocr
+from batches.errors import NO_SPACE, NoSpace
 from batches.events import change, publish
 from batches.files import store
 from batches.models import Batch, Page, SourceFile
 from batches.ocr import Options
-from batches.tasks import end_if_done, wake_on_commit
+from batches.tasks.outcomes import end_if_done
+from batches.tasks.tokens import wake_on_commit
 
 
 class Upload(Protocol):
@@ -45,8 +49,8 @@ class LocalFile:
 def create_batch(owner: User, name: str, uploads: Sequence[Upload], options: Options) -> Batch:
     """Keep the files, in the order given, and queue the batch.
 
-    Raises LanguageMissing or EngineMissing before anything is kept, and OSError where the disk refuses;
-    then nothing is left behind. Trouble with the broker is no error: the batch waits for the sweep.
+    Raises LanguageMissing or EngineMissing before anything is kept, NoSpace or another OSError where the
+    disk refuses; then nothing is left behind. Trouble with the broker is no error: the sweep comes by.
     """
     ocr.probe().check_languages(options.languages)
     batch = Batch(owner=owner, name=name, options=options.as_json())
@@ -57,8 +61,10 @@ def create_batch(owner: User, name: str, uploads: Sequence[Upload], options: Opt
             SourceFile.objects.bulk_create(files, batch_size=1000)
             publish(batch, change(batch, "batch.queued"))
             wake_on_commit()
-    except BaseException:
+    except Exception as error:
         shutil.rmtree(batch.folder, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            raise NoSpace from error
         raise
     return batch
 
@@ -84,19 +90,21 @@ def cancel_batch(batch: Batch) -> bool:
 
 
 @transaction.atomic
-def retry_batch(batch: Batch) -> int:
-    """Read again what failed or was cancelled, and only that. Answers the number of pages, 0: nothing to do.
+def retry_batch(batch: Batch, *, only_failed: bool = False) -> int:
+    """Read again what failed, and unless `only_failed` what was cancelled. Answers how much that is.
 
-    Files that nobody has looked at yet (preparation failed, or was cancelled) count as a page each.
+    Files count as one each: those that nobody has looked at, because preparation failed or was cancelled,
+    and those that were refused for a reason that may have passed. 0: there is nothing to do.
     """
     batch = Batch.objects.locked(batch.pk)
-    if not batch.has_ended:
+    if not batch.has_ended or (only_failed and batch.status == Batch.Status.CANCELLED and not batch.failed):
         return 0
     again = 0
-    for status in (Page.Status.FAILED, Page.Status.CANCELLED):
+    for status in [Page.Status.FAILED] if only_failed else [Page.Status.FAILED, Page.Status.CANCELLED]:
         pages = batch.pages.requeue(status)
         batch.count(status, -pages)
         again += pages
+    batch.files.readmit()
     files = batch.files.filter(status=SourceFile.Status.QUEUED).count()
     if (files and batch.queue_again()) or (again and batch.run()):
         publish(batch, change(batch, "batch.retried"))
@@ -104,15 +112,17 @@ def retry_batch(batch: Batch) -> int:
     return again + files
 
 
-def delete_batch(batch: Batch) -> bool:
-    """Remove the batch with all its files. False: it is not at an end; cancel it first."""
-    with transaction.atomic():
-        locked = Batch.objects.locked(batch.pk)
-        if not locked.has_ended:
-            return False
-        locked.delete()
-    shutil.rmtree(batch.folder, ignore_errors=True)
-    return True
+def delete_batch(batch: Batch) -> None:
+    """Cancel the batch if it is being read, then remove its rows, events and files.
+
+    A worker that has a page in hand finds it gone, and stops.
+    """
+    cancel_batch(batch)
+    Batch.objects.filter(pk=batch.pk).delete()
+    with suppress(FileNotFoundError):
+        # Out of the way in one step: nothing can be added to it, and what is left the sweep removes.
+        grave = batch.folder.rename(settings.TMP_DIR / f"deleted-{batch.pk}")
+        shutil.rmtree(grave, ignore_errors=True)
 
 
 def command_line_user() -> User:

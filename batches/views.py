@@ -6,6 +6,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import (
     Http404,
@@ -35,6 +36,14 @@ EVENTS_A_POLL = 500
 
 def _batch(request: HttpRequest, pk: UUID) -> Batch:
     return get_object_or_404(Batch.objects.visible_to(request.user), pk=pk)
+
+
+def _commanded(request: HttpRequest, pk: UUID, permission: str) -> Batch:
+    """The batch, for a command: staff see everybody's, but need the permission to change it."""
+    batch = _batch(request, pk)
+    if batch.owner_id != request.user.pk and not request.user.has_perm(f"batches.{permission}"):
+        raise PermissionDenied
+    return batch
 
 
 def _page(request: HttpRequest, pk: UUID, number: int) -> Page:
@@ -119,9 +128,9 @@ def batch_text(request: HttpRequest, pk: UUID) -> StreamingHttpResponse:
 @require_POST
 def batch_cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Stop reading; what is done is kept."""
-    batch = _batch(request, pk)
+    batch = _commanded(request, pk, "change_batch")
     if not services.cancel_batch(batch):
-        messages.info(request, "There was nothing to cancel: the batch had ended already.")
+        messages.info(request, "There was nothing to cancel: the batch had ended, or is being cancelled.")
     return redirect(batch)
 
 
@@ -129,7 +138,7 @@ def batch_cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
 @require_POST
 def batch_retry(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Read again what failed or was cancelled."""
-    batch = _batch(request, pk)
+    batch = _commanded(request, pk, "change_batch")
     if not services.retry_batch(batch):
         messages.info(request, "There is nothing to retry.")
     return redirect(batch)
@@ -138,11 +147,9 @@ def batch_retry(request: HttpRequest, pk: UUID) -> HttpResponse:
 @login_required
 @require_POST
 def batch_delete(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Remove an ended batch with all its files."""
-    batch = _batch(request, pk)
-    if not services.delete_batch(batch):
-        messages.error(request, "The batch is still being read. Cancel it first, then delete it.")
-        return redirect(batch)
+    """Remove the batch with all its files; one that is being read is cancelled first."""
+    batch = _commanded(request, pk, "delete_batch")
+    services.delete_batch(batch)
     messages.success(request, f"“{batch.name}” was deleted.")
     return redirect("batches:list")
 
@@ -185,6 +192,8 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Everything that reading needs is there; 503 and its name where something is not."""
-    ready, states = readiness()
-    return JsonResponse({"ready": ready} | states, status=200 if ready else 503)
+    """Everything that reading needs is there; 503 and its name where something is not. Staff see details."""
+    states = readiness()
+    ready = all(state.there for state in states.values())
+    told = {name: state.detail if request.user.is_staff else state.word for name, state in states.items()}
+    return JsonResponse({"ready": ready} | told, status=200 if ready else 503)

@@ -35,9 +35,14 @@ class Run:
 def running() -> Iterator[int]:
     """`manage.py serve` in a temporary folder, ready; its port. Django is set up on the same folder."""
     with tempfile.TemporaryDirectory(prefix="ocr-bench-") as folder:
-        for name in ("DATABASE_URL", "REDIS_URL"):
-            os.environ.pop(name, None)
-        os.environ |= {"DATA_DIR": folder, "SECRET_KEY": "bench", "HTTPS": "false", "LOG_LEVEL": "WARNING"}
+        os.environ |= {
+            "DATABASE_URL": "",
+            "REDIS_URL": "",
+            "DATA_DIR": folder,
+            "SECRET_KEY": "bench",
+            "HTTPS": "false",
+            "LOG_LEVEL": "WARNING",
+        }
         os.environ["DJANGO_SETTINGS_MODULE"] = "ocrsite.settings"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

@@ -112,16 +112,16 @@ class PrivateRedis(Program):
         try:
             with redis.Redis.from_url(settings.REDIS_URL, **settings.REDIS_ANSWERS_AT_ONCE) as client:
                 return bool(client.ping())
-        except redis.ConnectionError:
+        except redis.RedisError:
             return False
 
     def ensure(self) -> None:
         """Have a Redis answer on the socket. Raises CannotStart."""
-        if self.alive or self.answers():
+        if self.alive:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         self.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self.socket.parent.stat().st_uid != os.getuid():
+        if self.socket.parent.lstat().st_uid != os.getuid():  # in /tmp anybody could have made it
             raise CannotStart(
                 f"{self.socket.parent} belongs to somebody else: remove it, or shorten DATA_DIR."
             )

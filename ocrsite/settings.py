@@ -21,6 +21,8 @@ django_stubs_ext.monkeypatch()
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Env()
 env.read_env(str(BASE_DIR / ".env"), recurse=False)
+for name in [name for name, value in os.environ.items() if not value]:
+    del os.environ[name]  # an empty line in .env means the default
 
 DEBUG = env.bool("DEBUG", False)
 SECRET_KEY = env.str("SECRET_KEY", "only-for-debugging" if DEBUG else None)
@@ -44,11 +46,11 @@ MAX_PAGE_PIXELS = env.int("MAX_PAGE_PIXELS", 120_000_000)
 # ---------------------------------------------------------------- reading
 PAGE_TIMEOUT = env.int("PAGE_TIMEOUT", 120)  # seconds for one recognition
 WORKER_SLOTS = env.int("WORKER_SLOTS", os.cpu_count() or 1)
-# page timeout < soft limit < hard limit < lease < visibility timeout: each guard fires only where
-# the one before it did not. A page may be recognised twice (see ocr.read), hence the factor.
+# page timeout < soft limit < hard limit < visibility timeout: each guard fires only where the one before
+# it did not. A page may be recognised twice (see ocr.recognise), hence the factor.
 SOFT_LIMIT = 2 * PAGE_TIMEOUT + 30
 HARD_LIMIT = SOFT_LIMIT + 15
-LEASE_SECONDS = HARD_LIMIT + 15
+LEASE_SECONDS = env.int("LEASE_SECONDS", 45)  # renewed every few seconds while a page is in hand
 SWEEP_SECONDS = env.int("SWEEP_SECONDS", 20)
 
 # ---------------------------------------------------------------- Django
@@ -170,7 +172,7 @@ REDIS_ANSWERS_AT_ONCE: dict[str, Any] = {
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    "visibility_timeout": LEASE_SECONDS + 60,
+    "visibility_timeout": HARD_LIMIT + 60,
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,
     "socket_connect_timeout": 2,

@@ -5,6 +5,7 @@
 
 import atexit
 import os
+import re
 import runpy
 import shutil
 import sys
@@ -17,8 +18,9 @@ from tests.postgres import Postgres
 FOLDER = Path(tempfile.mkdtemp(prefix="ocr-tests-"))
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 
-for name in ("DATABASE_URL", "REDIS_URL", "HTTPS", "BEHIND_PROXY", "ALLOWED_HOSTS"):
-    os.environ.pop(name, None)
+# Set to nothing, not removed: a .env beside manage.py would bring an operator's own back.
+NAMED = re.findall(r"^(\w+)=", (Path(__file__).parent.parent / ".env.example").read_text(), re.MULTILINE)
+os.environ |= dict.fromkeys(NAMED, "")
 os.environ |= {
     "DATA_DIR": str(FOLDER),
     "REDIS_URL": f"unix://{FOLDER}/redis/redis.sock",

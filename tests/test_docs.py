@@ -1,7 +1,10 @@
 """The documents say what is true."""
 
 import hashlib
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,17 @@ def test_every_setting_is_named_in_the_example():
     used = set(re.findall(r'env\.\w+\("(\w+)"', read("ocrsite/settings.py")))
     named = set(re.findall(r"^(\w+)=", read(".env.example"), re.MULTILINE))
     assert used == named
+
+
+def test_the_example_is_a_configuration_that_works(tmp_path: Path):
+    lines = [line for line in read(".env.example").splitlines() if "=" in line and not line.startswith("#")]
+    env = dict(line.split("=", 1) for line in lines) | {
+        "SECRET_KEY": hashlib.sha256(b"").hexdigest(),
+        "DATA_DIR": str(tmp_path),
+    }
+    command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
+    answer = subprocess.run(command, cwd=PROJECT, env=os.environ | env, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
 
 
 def test_every_package_has_its_reason_in_the_readme():

@@ -24,6 +24,14 @@ def test_every_page_of_a_file_counts(tmp_path: Path, suffix: str, kind: Kind):
     assert len(sizes) == 1
 
 
+def test_a_cameras_preview_and_an_animation_are_no_pages(tmp_path: Path):
+    scan(1).save(tmp_path / "photo.jpg", "MPO", save_all=True, append_images=[scan(2)])
+    scan(1).save(tmp_path / "moving.png", save_all=True, append_images=[scan(2)])
+    assert inspect(tmp_path / "photo.jpg", 10) == Document(Kind.JPEG, 1)
+    assert inspect(tmp_path / "moving.png", 10) == Document(Kind.PNG, 1)
+    assert load_page(tmp_path / "photo.jpg", Kind.JPEG, 0, PIXELS).image.size == (1000, 700)
+
+
 def test_the_name_says_nothing(tmp_path: Path):
     scan(1).save(tmp_path / "letter.pdf", "PNG")
     assert inspect(tmp_path / "letter.pdf", 10) == Document(Kind.PNG, 1)

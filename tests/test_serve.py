@@ -39,10 +39,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
-        self.env = {
-            key: value for key, value in os.environ.items() if key not in ("REDIS_URL", "DATABASE_URL")
-        }
-        self.env |= {"DATA_DIR": str(folder), "PYTHONUNBUFFERED": "1"}
+        self.env = os.environ | {"REDIS_URL": "", "DATABASE_URL": "", "DATA_DIR": str(folder)}
         self.process: subprocess.Popen[bytes] | None = None
 
     def command(self, *words: str) -> list[str]:

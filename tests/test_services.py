@@ -1,13 +1,14 @@
 """A user's commands, with the worker's own functions called by hand where something must be read."""
 
+import errno
 import shutil
 from pathlib import Path
 
 import pytest
 
 from batches import ocr, services, tasks
-from batches.errors import LanguageMissing
-from batches.models import Batch, Page
+from batches.errors import LanguageMissing, NoSpace
+from batches.models import Batch, Page, SourceFile
 from batches.services import LocalFile
 from tests.conftest import check_invariants, prepare_next
 from tests.scans import write_many_pages, write_scans
@@ -201,12 +202,69 @@ def test_retry_prepares_again_what_could_not_be_prepared(make_batch):
 
 def test_delete_leaves_nothing(make_batch):
     batch = make_batch(1)
-    assert not services.delete_batch(batch)
     tasks.work()
-    assert services.delete_batch(batch)
+    services.delete_batch(batch)
     assert not Batch.objects.exists()
     assert not Page.objects.exists()
     assert not batch.folder.exists()
+
+
+def test_delete_while_it_is_read_cancels_first_and_leaves_nothing(make_batch, settings):
+    batch = make_batch(2)
+    prepare_next()
+    page = Page.objects.claim()
+    assert page
+    services.delete_batch(batch)
+    tasks.read(page)  # the worker that has it in hand finds it gone
+    assert not Page.objects.exists()
+    assert not batch.folder.exists()
+    assert not list(settings.TMP_DIR.iterdir())
+
+
+def test_retry_reads_what_was_refused_for_a_reason_that_has_passed(make_batch):
+    batch = make_batch(2)
+    SourceFile.objects.filter(position=2).update(status="rejected", error_code="no_space")
+    tasks.work()
+    check_invariants(batch)
+    assert services.retry_batch(batch) == 1
+    tasks.work()
+    check_invariants(batch)
+    assert (batch.status, batch.succeeded) == ("completed", 2)
+
+
+def test_two_who_prepare_one_batch_are_told_apart(make_batch):
+    """The first was thought lost, or its batch was cancelled and retried meanwhile: it changes nothing."""
+    batch = make_batch(1)
+    late = Batch.objects.claim_preparation()
+    assert late
+    Batch.objects.update(lease_expires_at=None)
+    prepare_next()
+    tasks.prepare(late)
+    assert batch.pages.count() == 1
+    tasks.work()
+    check_invariants(batch)
+
+
+def test_a_second_preparation_that_fails_leaves_no_page_waiting(make_batch):
+    batch = make_batch(2)
+    prepare_next()
+    services.cancel_batch(batch)
+    SourceFile.objects.filter(position=2).update(status="queued")
+    services.retry_batch(batch)
+    Batch.objects.update(options={})
+    tasks.work()
+    check_invariants(batch)
+    assert (batch.status, batch.cancelled) == ("failed", 2)
+
+
+def test_a_full_disk_is_told_and_nothing_is_kept(make_batch, user, monkeypatch):
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(NoSpace, match="make room"):
+        make_batch(1)
+    assert not Batch.objects.exists()
 
 
 def test_too_many_pages_for_a_batch_are_refused_by_file(make_batch, tmp_path, settings):

@@ -2,13 +2,18 @@
 
 import os
 import time
+from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from django.db.models import F
+from django.db.models.functions import Now
 
-from batches import services, tasks
+from batches import documents, services, tasks
 from batches.models import Batch, Page
+from batches.tasks import mending
 from tests.conftest import check_invariants, prepare_next
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -72,20 +77,47 @@ def test_a_batch_that_ended_unnoticed_is_ended(in_hand):
     assert in_hand.status == "completed"
 
 
-def test_files_that_take_three_workers_with_them_are_refused(make_batch):
-    batch = make_batch(2)
-    for _ in range(3):
-        Batch.objects.claim_preparation()
-        Batch.objects.update(lease_expires_at=F("lease_expires_at") - timedelta(days=1))
-    tasks.work()
+def test_a_file_that_takes_three_workers_with_it_is_refused_alone(make_batch, monkeypatch):
+    """The second of three files ends the process that looks at it, each time."""
+    batch = make_batch(3)
+    killer = batch.files.get(position=2).path
+    inspect = documents.inspect
+
+    def deadly(path: Path, max_pages: int) -> documents.Document:
+        if path == killer:
+            raise SystemExit
+        return inspect(path, max_pages)
+
+    monkeypatch.setattr(documents, "inspect", deadly)
+    for _ in range(8):
+        Batch.objects.update(lease_expires_at=None)
+        Batch.objects.filter(attempt__gt=0, status="preparing").update(
+            lease_expires_at=Now() - timedelta(days=1)
+        )
+        with suppress(SystemExit):
+            tasks.work()
+    for _ in range(2):
+        tasks.work()
     check_invariants(batch)
-    assert [file.error_code for file in batch.files.all()] == ["worker_lost", ""]
+    assert [file.error_code for file in batch.files.all()] == ["", "worker_lost", ""]
+    assert batch.succeeded == 2
+
+
+def test_folders_without_a_batch_go_once_they_are_old(make_batch, settings):
+    batch = make_batch(1)
+    lost = settings.DATA_DIR / "batches" / str(uuid4())
+    lost.mkdir()
+    for path in (lost, batch.folder):
+        os.utime(path, (0, 0))
+    tasks.sweep()
+    assert not lost.exists()
+    assert batch.folder.exists()
 
 
 def test_old_temporary_files_go_and_new_ones_stay(db, settings):
     for name in ("old", "new"):
         (settings.TMP_DIR / name).mkdir()
-    yesterday = time.time() - tasks.STALE_SECONDS - 60
+    yesterday = time.time() - mending.STALE_SECONDS - 60
     os.utime(settings.TMP_DIR / "old", (yesterday, yesterday))
     tasks.sweep()
     assert [path.name for path in settings.TMP_DIR.iterdir()] == ["new"]

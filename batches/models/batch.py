@@ -55,9 +55,9 @@ class BatchQuerySet(models.QuerySet["Batch"]):
         for batch in self.to_prepare().order_by(F("claimed_at").asc(nulls_first=True), "created")[:3]:
             lost = batch.losses + (batch.lease_expires_at is not None)
             held = self.to_prepare().filter(pk=batch.pk)
-            if held.update(lease_expires_at=lease(), claimed_at=Now(), losses=lost):
-                batch.losses = lost
-                return batch
+            claim = {"lease_expires_at": lease(), "claimed_at": Now(), "losses": lost}
+            if held.update(attempt=F("attempt") + 1, **claim):
+                return self.get(pk=batch.pk)
         return None
 
 
@@ -89,10 +89,11 @@ class Batch(models.Model):
     error_message = models.TextField(blank=True)
     created = models.DateTimeField(default=timezone.now)
     run_started = models.DateTimeField(null=True, blank=True)  # when reading began, or began again
-    run_offset = models.PositiveIntegerField(default=0)  # pages that had ended by then
+    run_offset = models.PositiveIntegerField(default=0)  # pages that had been read or failed by then
     finished = models.DateTimeField(null=True, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)  # of the worker that prepares it
     claimed_at = models.DateTimeField(null=True, blank=True)
+    attempt = models.PositiveIntegerField(default=0)  # of its preparation; only ever grows
     losses = models.PositiveSmallIntegerField(default=0)
 
     objects = BatchQuerySet.as_manager()
@@ -132,7 +133,7 @@ class Batch(models.Model):
     @property
     def pages_per_minute(self) -> float | None:
         """Measured over the run that is going on or was the last; None before its second page."""
-        done = self.current - self.run_offset
+        done = self.succeeded + self.failed - self.run_offset
         if done < 2 or self.run_started is None:
             return None
         seconds = ((self.finished or timezone.now()) - self.run_started).total_seconds()
@@ -174,7 +175,7 @@ class Batch(models.Model):
             [self.Status.PREPARING, *self.ENDED],
             self.Status.RUNNING,
             run_started=timezone.now(),
-            run_offset=self.current,
+            run_offset=self.succeeded + self.failed,
             finished=None,
             error_code="",
             error_message="",
@@ -184,7 +185,7 @@ class Batch(models.Model):
     def queue_again(self) -> bool:
         """Back to the beginning, with files that nobody has looked at yet."""
         fields: dict[str, Any] = {"finished": None, "error_code": "", "error_message": "", "losses": 0}
-        return self._move([self.Status.FAILED, self.Status.CANCELLED], self.Status.QUEUED, **fields)
+        return self._move(self.ENDED, self.Status.QUEUED, run_started=None, **fields)
 
     def fail(self, error: OcrError) -> bool:
         """Preparation failed, or found nothing to read."""

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from django.db import models, transaction
-from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Now
 
 from batches.documents import Document
@@ -21,10 +21,10 @@ def batches_in_turn() -> QuerySet[Batch]:
     """
     pages = Page.objects.filter(batch=OuterRef("pk")).order_by()
     running = pages.filter(status=Page.Status.RUNNING).values("batch").annotate(n=Count("pk"))
-    served = pages.values("batch").annotate(last=Max("claimed_at"))
+    served = pages.filter(claimed_at__isnull=False).order_by("-claimed_at").values("claimed_at")[:1]
     return (
         Batch.objects.filter(Exists(pages.filter(status=Page.Status.QUEUED)), status=Batch.Status.RUNNING)
-        .annotate(running=Coalesce(Subquery(running.values("n")), 0), served=Subquery(served.values("last")))
+        .annotate(running=Coalesce(Subquery(running.values("n")), 0), served=Subquery(served))
         .order_by("running", F("served").asc(nulls_first=True), "created")
     )
 
@@ -161,14 +161,21 @@ class Page(models.Model):
         """The worker of this attempt is gone: back into the queue."""
         return self._end(self.Status.QUEUED, losses=self.losses + 1)
 
+    def renew(self) -> bool:
+        """Keep the page in hand. False: it is no longer wanted, or no longer this attempt's."""
+        wanted = self._held().exclude(batch__status=Batch.Status.CANCELLING)
+        return bool(wanted.update(lease_expires_at=lease()))
+
     def drop(self) -> bool:
-        """The worker of this attempt is gone, and the batch was cancelled meanwhile."""
+        """This attempt was given up, because the batch was cancelled meanwhile."""
         return self._end(self.Status.CANCELLED)
+
+    def _held(self) -> PageQuerySet:
+        return Page.objects.filter(pk=self.pk, status=self.Status.RUNNING, attempt=self.attempt)
 
     def _end(self, new: str, **fields: Any) -> bool:
         fields |= {"status": new, "lease_expires_at": None}
-        held = Page.objects.filter(pk=self.pk, status=self.Status.RUNNING, attempt=self.attempt)
-        if not held.update(**fields):
+        if not self._held().update(**fields):
             return False
         for name, value in fields.items():
             setattr(self, name, value)

@@ -7,8 +7,17 @@ from typing import Any
 from django.db import models
 
 from batches.documents import Document
-from batches.errors import OcrError
+from batches.errors import OcrError, retryable_codes
 from batches.models.batch import Batch
+
+
+class SourceFileQuerySet(models.QuerySet["SourceFile"]):
+    """Many files."""
+
+    def readmit(self) -> int:
+        """Those refused for a reason that may have passed are to be looked at again."""
+        refused = self.filter(status=SourceFile.Status.REJECTED, error_code__in=retryable_codes())
+        return refused.update(status=SourceFile.Status.QUEUED, error_code="", error_message="")
 
 
 class SourceFile(models.Model):
@@ -30,6 +39,8 @@ class SourceFile(models.Model):
     status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED)
     error_code = models.CharField(max_length=30, blank=True)
     error_message = models.TextField(blank=True)
+
+    objects = SourceFileQuerySet.as_manager()
 
     class Meta:
         ordering = ("position",)

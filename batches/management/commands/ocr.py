@@ -51,6 +51,7 @@ class Command(BaseCommand):
         parser.add_argument("--owner", default="", help="user who owns the batch (default: command-line)")
 
     def handle(self, *, paths: list[Path], lang: str, out: Path, **options: Any) -> None:
+        self.unreadable = False
         found = self._find(paths)
         if not found:
             raise CommandError("There is no image or PDF file in what was given.", returncode=WRONG_USAGE)
@@ -61,16 +62,16 @@ class Command(BaseCommand):
                 failed = self._write(batch, out, list(found.values()))
         except (EngineMissing, CannotStart) as error:
             raise CommandError(str(error)) from error
-        raise SystemExit(1 if failed else 0)
+        raise SystemExit(1 if failed or self.unreadable else 0)
 
     # -------------------------------------------------------------- what to read
 
     def _find(self, paths: list[Path]) -> dict[Path, Path]:
         """The files to read, in order, each with its text file's place below the output folder."""
         found: dict[Path, Path] = {}
+        taken: set[Path] = set()
         for path in paths:
-            inside = natsorted(path.rglob("*"), alg=ns.IGNORECASE) if path.is_dir() else [path]
-            for file in inside:
+            for file in natsorted(path.rglob("*"), alg=ns.IGNORECASE) if path.is_dir() else [path]:
                 relative = file.relative_to(path) if path.is_dir() else Path(file.name)
                 if (
                     file in found
@@ -78,28 +79,40 @@ class Command(BaseCommand):
                     or any(part.startswith(".") for part in relative.parts)
                 ):
                     continue
-                if path.is_dir() and self._is_something_else(file):
-                    self.stderr.write(f"Skipped, not an image or PDF: {file}")
-                    continue
-                found[file] = _free_place(relative, set(found.values()))
+                if self._is_to_be_read(file, chosen=not path.is_dir()):
+                    found[file] = _free_place(relative, taken)
+                    taken.add(found[file])
         return found
 
-    def _is_something_else(self, file: Path) -> bool:
+    def _is_to_be_read(self, file: Path, *, chosen: bool) -> bool:
+        """What cannot be opened is told and left out; so is what is no scan, unless chosen by name."""
         try:
             documents.inspect(file, settings.MAX_PAGES_PER_BATCH)
         except UnsupportedType:
-            return True
+            if not chosen:
+                self._tell(f"Skipped, not an image or PDF: {file}")
+            return chosen
         except FileError:
-            pass  # damaged and the like: to be told with the batch
-        return False
+            return True  # damaged and the like: to be told with the batch
+        except OSError as error:
+            self.unreadable = True
+            self._tell(f"Cannot be opened: {file}: {error.strerror}")
+            return False
+        return True
+
+    def _tell(self, line: str) -> None:
+        self.stderr.write(_printable(line))
 
     def _create(self, found: dict[Path, Path], lang: str, name: str, owner: str) -> Batch:
         try:
             user = User.objects.get(username=owner) if owner else services.command_line_user()
             uploads = [
-                services.LocalFile(path, str(place.with_name(path.name))) for path, place in found.items()
+                services.LocalFile(path, _printable(str(place.with_name(path.name))))
+                for path, place in found.items()
             ]
-            return services.create_batch(user, name[:200], uploads, Options(tuple(lang.split("+"))))
+            return services.create_batch(
+                user, _printable(name)[:200], uploads, Options(tuple(lang.split("+")))
+            )
         except (LanguageMissing, User.DoesNotExist) as error:
             message = str(error) if isinstance(error, LanguageMissing) else f"There is no user {owner}."
             raise CommandError(message, returncode=WRONG_USAGE) from error
@@ -127,7 +140,7 @@ class Command(BaseCommand):
             if time.monotonic() - swept > settings.SWEEP_SECONDS:  # no scheduler need be running
                 swept = time.monotonic()
                 stack.ensure()
-                tasks.sweep()
+                tasks.mend()
             time.sleep(LOOK_EVERY)
 
     def _tell_failure(self, event: Event, bar: "tqdm[Any]") -> None:
@@ -194,6 +207,11 @@ class _Stack:
         for program in (self.worker, self.redis):
             if program:
                 program.stop(grace=10)
+
+
+def _printable(name: str) -> str:
+    """The name with bytes that are no UTF-8 (old archives have such names) as question marks."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _free_place(relative: Path, taken: set[Path]) -> Path:

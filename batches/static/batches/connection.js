@@ -26,8 +26,10 @@ export class Connection {
   open() {
     clearTimeout(this.retryTimer);
     const scheme = location.protocol === "https:" ? "wss" : "ws";
+    const old = this.socket;
     const socket = new WebSocket(`${scheme}://${location.host}/ws/batches/${this.id}/?after=${this.seq}`);
     this.socket = socket;
+    old?.close();
     socket.onmessage = (message) => socket === this.socket && this.receive(JSON.parse(message.data));
     socket.onclose = (event) => socket === this.socket && this.closed(event.code);
     this.watch();
@@ -53,6 +55,7 @@ export class Connection {
 
   closed(code) {
     clearTimeout(this.watchTimer);
+    clearTimeout(this.retryTimer);
     if (code === NOT_SIGNED_IN || code === NOT_FOUND) {
       return this.end(code === NOT_SIGNED_IN ? "signed out" : "gone");
     }
@@ -117,11 +120,12 @@ export class Connection {
       if (response.status === 404) return this.end("gone");
       if (!response.ok || !this.polling) return;
       const { snapshot, events } = await response.json();
+      if (!this.polling) return; // the socket came back meanwhile
       this.handlers.state("polling");
       this.handlers.snapshot(snapshot.batch, snapshot.seq);
       this.take(events);
     } catch {
-      this.handlers.state("reconnecting"); // no network: the next poll or socket will find it again
+      if (this.polling) this.handlers.state("reconnecting"); // no network: the next poll or socket will find it again
     }
   }
 }

@@ -68,7 +68,7 @@ class LivePage {
     if (event.type === "batch.retried") this.forgetFailures();
     if (event.type === "page.succeeded") this.addRead(event.page);
     if (event.type === "page.failed") this.addFailure(`page:${event.page.number}`, event.page);
-    if (event.type === "file.rejected") this.addFailure(`file:${event.file.name}`, event.file);
+    if (event.type === "file.rejected") this.addFailure(`file:${event.file.number}`, event.file);
     this.showBatch(event.batch, event.seq);
   }
 
@@ -111,13 +111,14 @@ class LivePage {
     document.querySelector("[data-empty]").hidden = true;
   }
 
+  // A page has a file's name and a page to go to; a file that was refused has only a name.
   addFailure(key, { number, filename, name, error }) {
     const section = document.querySelector('[data-list="failures"]');
     if (!section) return;
     const list = section.querySelector(".failures");
     const file = document.createElement("strong");
     file.textContent = filename ?? name;
-    const link = number === undefined ? [] : [this.pageLink(number)];
+    const link = filename === undefined ? [] : [this.pageLink(number)];
     list.append(this.item(key, list, [...link, file, this.span("reason", error.message)]));
     section.hidden = false;
   }

@@ -1,0 +1,51 @@
+"""What workers do: take the next piece of work from the database, do it, tell what came of it.
+
+A message is a wake token: it says that there is work, not which. Whoever takes it claims something and puts
+the next token before beginning, so that one waits for the next free slot as long as anything is queued.
+A token that finds nothing to do ends. The broker may lose them all: the sweep puts a new one.
+"""
+
+import logging
+from typing import Any
+
+from celery import shared_task
+from celery.signals import worker_init
+
+from batches import ocr
+from batches.errors import EngineMissing
+from batches.models import Batch, Page
+from batches.tasks.mending import mend
+from batches.tasks.preparing import prepare
+from batches.tasks.reading import read
+from batches.tasks.tokens import wake
+
+__all__ = ["mend", "prepare", "read", "sweep", "wake", "work"]
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task
+def work() -> None:
+    """Look at files for a second, if any wait; then read a page, if any waits."""
+    if batch := Batch.objects.claim_preparation():
+        wake()
+        prepare(batch)
+    if page := Page.objects.claim():
+        wake()
+        read(page)
+
+
+@shared_task
+def sweep() -> None:
+    """Mend, from time to time."""
+    mend()
+
+
+@worker_init.connect
+def probe_engine(**kwargs: Any) -> None:
+    """Say at start-up what reads, or that nothing can."""
+    try:
+        engine = ocr.probe()
+        logger.info("Tesseract %s reads %s", engine.version, ", ".join(engine.languages))
+    except EngineMissing as error:
+        logger.critical("%s", error)

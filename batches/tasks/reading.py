@@ -1,0 +1,135 @@
+"""Reading a page that this worker has claimed."""
+
+import json
+import logging
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+
+from batches import documents, ocr
+from batches.documents import Kind
+from batches.errors import OcrError
+from batches.files import replacing
+from batches.models import Page
+from batches.ocr import PageResult
+from batches.tasks.outcomes import as_told, settle
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS = 3.0  # how often a page in hand is asked for whether it is still wanted
+SAVE_PAUSES = (0.5, 1, 2, 4, 8, 16)  # seconds between tries to save, where the database is away
+
+
+def read(page: Page) -> None:
+    """Read the page and tell what came of it, unless another attempt holds it by then."""
+    outcome: PageResult | OcrError | None
+    with _private_folder() as folder, InHand(page, folder) as in_hand:
+        outcome = _read(page, folder)
+    if in_hand.unwanted and isinstance(outcome, OcrError):
+        outcome = None
+    if _save(page, outcome):
+        _remove_words(page, keep=page.attempt)
+    else:
+        page.words_path(page.attempt).unlink(missing_ok=True)
+        logger.info("The result of attempt %s at page %s came too late", page.attempt, page.pk)
+
+
+@contextmanager
+def _private_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="page-", dir=settings.TMP_DIR) as folder:
+        yield Path(folder)
+
+
+class InHand:
+    """A page while it is being read: its lease is renewed, and the reading stopped once nobody wants it.
+
+    So a lease can be short, and the page of a lost worker is soon another's.
+    """
+
+    def __init__(self, page: Page, folder: Path) -> None:
+        self.page, self.folder = page, folder
+        self.unwanted = False
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "InHand":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        try:
+            while not self.unwanted and not self._over.wait(BEAT_SECONDS):
+                self.unwanted = not self._renew()
+            while not self._over.wait(0.1):
+                ocr.stop(self.folder)
+        finally:
+            connection.close()  # this thread's own
+
+    def _renew(self) -> bool:
+        try:
+            return self.page.renew()
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("The lease of page %s could not be renewed: %s", self.page.pk, error)
+            connection.close()
+            return True
+
+
+def _read(page: Page, folder: Path) -> PageResult | OcrError:
+    try:
+        result = _recognise(page, folder)
+        _write_words(page, result)
+    except Exception as error:
+        return as_told(error, f"Reading page {page.number} of batch {page.batch_id}")
+    return result
+
+
+def _recognise(page: Page, folder: Path) -> PageResult:
+    options = page.batch.reading_options()
+    kind = Kind(page.source.kind)
+    image = documents.load_page(page.source.path, kind, page.index, settings.MAX_PAGE_PIXELS)
+    with replacing(page.image_path) as temporary:
+        documents.write_rendition(image.image, temporary)
+    return ocr.recognise(image, options, folder, engine=engine_name(), timeout=settings.PAGE_TIMEOUT)
+
+
+def _write_words(page: Page, result: PageResult) -> None:
+    with replacing(page.words_path(page.attempt)) as temporary:
+        temporary.write_text(json.dumps({"engine": result.engine, "words": result.words}), "utf-8")
+
+
+def _remove_words(page: Page, keep: int) -> None:
+    """What attempts before this one have left."""
+    for attempt in range(1, keep):
+        page.words_path(attempt).unlink(missing_ok=True)
+
+
+def _save(page: Page, outcome: PageResult | OcrError | None) -> bool:
+    """Settle the page; what was read is not thrown away because the database is away for some seconds."""
+    for pause in SAVE_PAUSES:
+        try:
+            return settle(page, outcome)
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("Page %s could not be saved, trying again: %s", page.pk, error)
+            connection.close()
+            time.sleep(pause)
+    return settle(page, outcome)
+
+
+@cache
+def engine_name() -> str:
+    """The engine as it is recorded with each page. Asked once a process, and those are short-lived."""
+    return f"Tesseract {ocr.probe().version}"
