@@ -2,7 +2,9 @@
 PYTHON := .venv/bin/python
 
 # Everything runs on SQLite; what depends on the database runs on PostgreSQL too.
-ON_POSTGRESQL := $(addprefix tests/test_,models.py events.py consumers.py services.py sweep.py end_to_end.py)
+ON_POSTGRESQL := $(addprefix tests/test_,models.py events.py consumers.py services.py sweep.py end_to_end.py faults.py)
+# Two files at a time: most of the time goes into waiting for processes to start and faults to heal.
+TOGETHER := -n 2 --dist loadfile
 
 .PHONY: setup setup-dev setup-test run test check bench
 
@@ -20,8 +22,8 @@ run: setup
 	@setpriv --pdeathsig TERM $(PYTHON) manage.py serve
 
 test: setup-test
-	@$(PYTHON) -m pytest
-	@TEST_DATABASE=postgresql $(PYTHON) -m pytest $(ON_POSTGRESQL)
+	@$(PYTHON) -m pytest $(TOGETHER)
+	@TEST_DATABASE=postgresql $(PYTHON) -m pytest $(TOGETHER) $(ON_POSTGRESQL)
 
 check: setup-dev
 	@.venv/bin/ruff check .

@@ -19,6 +19,7 @@ from batches.models import Batch
 from batches.services import LocalFile
 from ocrsite.processes import PrivateRedis, Program, procfile
 from tests.environment import FOLDER
+from tests.postgres import free_port
 from tests.scans import write_scans
 
 WAIT = 60.0  # seconds until something that must happen counts as not having happened
@@ -31,12 +32,6 @@ def wait_for(what: Callable[[], Any], seconds: float = WAIT) -> Any:
         assert time.monotonic() < deadline, f"{what} did not come true within {seconds} s"
         time.sleep(0.05)
     return answer
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def listens(port: int) -> bool:

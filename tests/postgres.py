@@ -31,8 +31,7 @@ class Postgres:
         self.folder.mkdir(parents=True)
         if os.getuid() == 0:  # PostgreSQL refuses to run as root
             shutil.chown(self.folder, "postgres", "postgres")
-            for parent in self.folder.parents[:-1]:
-                parent.chmod(parent.stat().st_mode | 0o011)
+            self.folder.parent.chmod(0o711)  # our own temporary folder: to be passed through
         options = ["-D", str(self.folder / "data"), "-U", "ocr", "-A", "trust", "-E", "UTF8", "--no-sync"]
         subprocess.run([*self._as_postgres(), _program("initdb"), *options], check=True, capture_output=True)
 

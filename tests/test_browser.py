@@ -13,7 +13,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from batches import services
 from batches.models import Batch
-from tests.conftest import client_of, ended, free_port, listens, wait_for
+from tests.conftest import client_of, ended, listens, wait_for
+from tests.postgres import free_port
 from tests.scans import write_many_pages, write_scans
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -20,11 +20,11 @@ from tests.conftest import (
     check_invariants,
     client_of,
     ended,
-    free_port,
     listens,
     session_cookie,
     wait_for,
 )
+from tests.postgres import free_port
 from tests.scans import draw, lines_of, write_many_pages, write_scans
 
 pytestmark = pytest.mark.django_db(transaction=True)

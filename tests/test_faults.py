@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import redis
 from django.conf import settings as site
+from django.db import connection
 
 from batches import services
 from batches.models import Batch, Page
 from tests.conftest import check_invariants, ended, wait_for
-from tests.scans import write_many_pages
+from tests.environment import POSTGRES
+from tests.scans import draw, lines_of, write_many_pages, write_scans
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -103,8 +105,6 @@ def test_a_worker_told_to_stop_finishes_the_pages_in_hand(start, shim, make_batc
 
 def test_a_page_that_kills_its_worker_every_time(start, shim, make_batch, tmp_path: Path):
     """Page 3 is smaller; reading it ends the pool process. Its neighbours are read."""
-    from tests.scans import draw, lines_of, write_scans
-
     paths = write_scans(tmp_path / "scans", 4)
     draw(lines_of(3), size=(900, 600)).save(paths[2])
     poison = shim('[ $(stat -c %s "$1") -lt 600000 ] && kill -KILL $PPID; exec $REAL "$@"')
@@ -185,6 +185,19 @@ def test_a_redis_that_is_restarted_in_mid_batch(stack, redis_server, make_batch,
     wait_for(lambda: ended(batch))
     check_invariants(batch)
     assert batch.succeeded == 25
+
+
+@pytest.mark.skipif(POSTGRES is None, reason="only where the tests run on PostgreSQL")
+def test_a_postgresql_that_is_restarted_in_mid_batch(stack, make_batch, tmp_path: Path):
+    assert POSTGRES
+    (tmp_path / "slow").unlink()
+    batch = make_batch(files=[write_many_pages(tmp_path / "box.tif", 20)])
+    wait_for(lambda: Batch.objects.get(pk=batch.pk).succeeded > 3)
+    connection.close()
+    POSTGRES.restart()
+    wait_for(lambda: ended(batch))
+    check_invariants(batch)
+    assert batch.succeeded == 20
 
 
 def test_a_batch_submitted_while_redis_is_away(stack, redis_server, make_batch, tmp_path: Path):

@@ -27,7 +27,7 @@ function sentence(batch) {
     case "running":
       return `Reading: ${batch.current} of ${batch.total}` +
         (batch.eta_seconds === null ? ", estimating the time left." : `, ${duration(batch.eta_seconds)} left.`);
-    case "cancelling": return "Cancelling: the pages in hand are being finished.";
+    case "cancelling": return "Cancelling: the pages in hand are being stopped.";
     case "completed":
       return batch.failed + batch.cancelled
         ? `Finished: ${batch.succeeded} read, ${batch.failed} failed, ${batch.cancelled} not read.`
