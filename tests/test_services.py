@@ -221,6 +221,16 @@ def test_delete_while_it_is_read_cancels_first_and_leaves_nothing(make_batch, se
     assert not list(settings.TMP_DIR.iterdir())
 
 
+def test_delete_during_preparation_is_no_error(make_batch, caplog):
+    batch = make_batch(1)
+    claimed = Batch.objects.claim_preparation()
+    assert claimed
+    services.delete_batch(batch)
+    tasks.prepare(claimed)
+    assert not Batch.objects.exists()
+    assert "Traceback" not in caplog.text
+
+
 def test_retry_reads_what_was_refused_for_a_reason_that_has_passed(make_batch):
     batch = make_batch(2)
     SourceFile.objects.filter(position=2).update(status="rejected", error_code="no_space")

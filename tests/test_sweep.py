@@ -78,29 +78,27 @@ def test_a_batch_that_ended_unnoticed_is_ended(in_hand):
 
 
 def test_a_file_that_takes_three_workers_with_it_is_refused_alone(make_batch, monkeypatch):
-    """The second of three files ends the process that looks at it, each time."""
-    batch = make_batch(3)
-    killer = batch.files.get(position=2).path
+    """The fourth of five files ends the process that looks at it, each time: three processes, no more."""
+    batch = make_batch(5)
+    killer = batch.files.get(position=4).path
+    deaths = []
     inspect = documents.inspect
 
     def deadly(path: Path, max_pages: int) -> documents.Document:
         if path == killer:
+            deaths.append(path)
             raise SystemExit
         return inspect(path, max_pages)
 
     monkeypatch.setattr(documents, "inspect", deadly)
-    for _ in range(8):
-        Batch.objects.update(lease_expires_at=None)
-        Batch.objects.filter(attempt__gt=0, status="preparing").update(
-            lease_expires_at=Now() - timedelta(days=1)
-        )
+    for _ in range(12):
+        held = Batch.objects.filter(lease_expires_at__isnull=False)  # by a worker that is gone
+        held.update(lease_expires_at=Now() - timedelta(days=1))
         with suppress(SystemExit):
             tasks.work()
-    for _ in range(2):
-        tasks.work()
     check_invariants(batch)
-    assert [file.error_code for file in batch.files.all()] == ["", "worker_lost", ""]
-    assert batch.succeeded == 2
+    assert [file.error_code for file in batch.files.all()] == ["", "", "", "worker_lost", ""]
+    assert (batch.succeeded, len(deaths)) == (4, 3)
 
 
 def test_folders_without_a_batch_go_once_they_are_old(make_batch, settings):

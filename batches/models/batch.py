@@ -247,5 +247,6 @@ class Batch(models.Model):
             self.fail(NothingToRead())
 
     def release_preparation(self) -> None:
-        """Let another worker go on with the files. The work that was done is no loss."""
-        Batch.objects.filter(pk=self.pk, status=self.Status.PREPARING).update(lease_expires_at=None, losses=0)
+        """Let another worker go on with the files. After a loss they go on being looked at one at a time."""
+        waiting = Batch.objects.filter(pk=self.pk, status=self.Status.PREPARING)
+        waiting.update(lease_expires_at=None, losses=min(self.losses, 1))

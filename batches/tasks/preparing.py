@@ -26,16 +26,17 @@ def prepare(batch: Batch) -> None:
         if batch.status == Batch.Status.QUEUED:
             ocr.probe().check_languages(batch.reading_options().languages)
             _begin_preparation(batch)
-        found = _inspect_files(batch)
+        _record_files(batch, _inspect_files(batch))
     except DatabaseError:
         raise  # not the batch's fault: the lease runs out and another worker goes on
+    except Batch.DoesNotExist:
+        logger.info("Batch %s was deleted while it was being prepared", batch.pk)
     except OcrError as error:
         _fail_preparation(batch, error)
     except Exception:
         logger.exception("Preparing batch %s failed", batch.pk)
         _fail_preparation(batch, OcrError())
     else:
-        _record_files(batch, found)
         wake()
 
 
