@@ -21,13 +21,13 @@ PROJECT = Path(__file__).parent.parent
 
 
 def processes(folder: Path) -> list[str]:
-    """Command lines of what runs on this DATA_DIR, which is in its environment (or, for Redis, its title)."""
+    """Command lines of what runs on this DATA_DIR, which is in its environment, or among its words."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
             command = (entry / "cmdline").read_text().replace("\0", " ")
             environment = (entry / "environ").read_bytes().split(b"\0")
-            if f"DATA_DIR={folder}".encode() in environment or f"unixsocket:{folder}" in command:
+            if f"DATA_DIR={folder}".encode() in environment or str(folder) in command:
                 found.append(command)
         except OSError:  # not a process, or gone by now
             continue
@@ -104,17 +104,24 @@ def test_a_first_start_a_second_start_and_every_way_to_stop(site: Site):
 
 
 def test_a_worker_that_is_killed_is_started_again(site: Site):
-    site.serve()
-    wait_for(lambda: '"ready": true' in site.get("/readyz"))
-    worker = next(
-        int(entry.name)
-        for entry in Path("/proc").iterdir()
-        if entry.name.isdigit() and b"worker" in (entry / "cmdline").read_bytes()
-        and int((entry / "stat").read_text().split()[3]) == site.process.pid  # type: ignore[union-attr]
-    )  # fmt: skip
+    serve = site.serve()
+    (worker,) = wait_for(lambda: workers_of(serve.pid))
     os.kill(worker, signal.SIGKILL)
-    wait_for(lambda: worker not in [int(e.name) for e in Path("/proc").iterdir() if e.name.isdigit()])
-    wait_for(lambda: sum(" worker " in line for line in processes(site.folder)) >= 1, 20)
+    wait_for(lambda: (found := workers_of(serve.pid)) and worker not in found, 20)
+    wait_for(lambda: "worker ended (status -9): started again" in site.log.read_text(), 5)
+
+
+def workers_of(parent: int) -> list[int]:
+    """The worker that this process has started, as a list of one or none."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            state, ppid = (entry / "stat").read_text().rsplit(")", 1)[1].split()[:2]
+            if int(ppid) == parent and state != "Z" and b"\0worker\0" in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:  # gone by now
+            continue
+    return found
 
 
 def test_a_port_that_is_taken_is_told(site: Site):
@@ -194,6 +201,17 @@ def test_the_command_uses_what_is_running_already(site: Site, tmp_path: Path):
     assert answer.returncode == 0, answer.stderr
     assert len(processes(site.folder)) == before
     assert '"ready": true' in site.get("/readyz")
+
+
+def test_nothing_outlives_a_kill_in_mid_page(site: Site, tmp_path: Path):
+    command = site.command(
+        "ocr", str(write_many_pages(tmp_path / "box.tif", 60)), "--out", str(tmp_path / "text")
+    )
+    process = subprocess.Popen(command, cwd=PROJECT, env=site.env, stderr=subprocess.DEVNULL)
+    wait_for(lambda: any(line.startswith("tesseract ") for line in processes(site.folder)))
+    process.kill()
+    process.wait()
+    wait_for(lambda: not processes(site.folder), 10)
 
 
 def test_the_command_cancels_when_it_is_interrupted(site: Site, tmp_path: Path):
