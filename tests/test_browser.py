@@ -19,6 +19,8 @@ from tests.scans import write_many_pages, write_scans
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+expect.set_options(timeout=30_000)  # a machine may be busy; what must come, comes
+
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 QUIET += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
