@@ -104,11 +104,14 @@ def test_a_file_that_takes_three_workers_with_it_is_refused_alone(make_batch, mo
 def test_folders_without_a_batch_go_once_they_are_old(make_batch, settings):
     batch = make_batch(1)
     lost = settings.DATA_DIR / "batches" / str(uuid4())
-    lost.mkdir()
-    for path in (lost, batch.folder):
+    somebodys = settings.DATA_DIR / "batches" / "lost+found"
+    for path in (lost, somebodys):
+        path.mkdir()
+    for path in (lost, somebodys, batch.folder):
         os.utime(path, (0, 0))
     tasks.sweep()
     assert not lost.exists()
+    assert somebodys.exists()
     assert batch.folder.exists()
 
 

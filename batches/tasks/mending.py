@@ -58,7 +58,7 @@ def _remove_stale(folder: Path) -> None:
 
 def _remove_ownerless(folder: Path) -> None:
     """Folders of batches that never came to be, or that were deleted while something was being written."""
-    for path in folder.glob("*"):
+    for path in folder.glob("????????-????-????-????-????????????"):
         if _is_stale(path) and not Batch.objects.filter(pk=path.name).exists():
             logger.warning("%s belongs to no batch: removed", path)
             shutil.rmtree(path, ignore_errors=True)
