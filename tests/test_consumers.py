@@ -1,6 +1,8 @@
 """The socket of a batch, against the real channel layer."""
 
+import asyncio
 import json
+import time
 from typing import Any
 from uuid import uuid4
 
@@ -40,6 +42,13 @@ def save_unheard(batch: Batch, n: int, monkeypatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(events, "_broadcast", lambda *args: None)
         save_events(batch, n)
+
+
+async def save_slowly(batch: Batch, n: int) -> None:
+    """An event every 50 ms: far more often than frames may come."""
+    for _ in range(n):
+        await database_sync_to_async(save_events)(batch, 1)
+        await asyncio.sleep(0.05)
 
 
 class Socket:
@@ -149,15 +158,17 @@ async def test_messages_out_of_order_are_told_in_order(batch, user, monkeypatch)
 async def test_fast_events_ride_together(batch, user):
     async with Socket(batch.pk, user) as socket:
         await socket.frame()
-        for _ in range(40):
-            await database_sync_to_async(save_events)(batch, 1)
-        frames = 0
+        saving = asyncio.create_task(save_slowly(batch, 40))
+        times: list[float] = []
         seqs: list[int] = []
         while not seqs or seqs[-1] < 40:
             seqs += [event["seq"] for event in (await socket.frame())["events"]]
-            frames += 1
+            times.append(time.monotonic())
         assert seqs == list(range(1, 41))
-        assert frames <= 12
+        spans = [fifth - first for first, fifth in zip(times, times[4:], strict=False)]
+        assert spans
+        assert all(span > 0.8 for span in spans), spans  # never a fifth frame within the second
+        await saving
 
 
 async def test_silence_is_broken_by_an_empty_frame(batch, user):

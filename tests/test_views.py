@@ -112,6 +112,15 @@ def test_a_file_over_the_limit_is_named(user, settings):
     assert not Batch.objects.exists()
 
 
+def test_too_many_files_at_once_are_told(user, settings):
+    settings.DATA_UPLOAD_MAX_NUMBER_FILES = 1
+    files = [SimpleUploadedFile(name, b"x") for name in ("a.png", "b.png")]
+    answer = client_of(user).post("/batches/new/", {"files": files, "languages": ["eng"]})
+    assert answer.status_code == 400
+    assert b"more files than this server takes at once" in answer.content
+    assert not Batch.objects.exists()
+
+
 def test_names_are_shown_as_text(user, tmp_path: Path):
     (scan,) = write_scans(tmp_path, 1)
     name = "<script>alert(1)<script>"

@@ -33,10 +33,10 @@ def mend() -> None:
 
 def _take_back(page: Page) -> None:
     """A page whose worker is gone: back into the queue, or failed if this has happened too often."""
-    if page.losses + 1 >= MAX_LOSSES:
-        settle(page, WorkerLost())
-    elif page.batch.status == Batch.Status.CANCELLING:
+    if page.batch.status == Batch.Status.CANCELLING:
         settle(page, None)
+    elif page.losses + 1 >= MAX_LOSSES:
+        settle(page, WorkerLost())
     elif page.lose():
         logger.warning("Page %s was abandoned in attempt %s: queued again", page.pk, page.attempt)
 
