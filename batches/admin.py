@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.defaultfilters import pluralize
 from django.urls import reverse
@@ -15,7 +15,21 @@ from batches.models import Batch, BatchEvent, Page, SourceFile
 
 
 class ReadOnlyAdmin(admin.ModelAdmin[Any]):
-    """Rows are made and changed by the product alone."""
+    """Rows are made and changed by the product alone; what users may command, actions offer."""
+
+    def has_command_permission(self, request: HttpRequest) -> bool:
+        """Django's change permission is what a command needs, though no field can be edited."""
+        return request.user.has_perm("batches.change_batch")
+
+    def tell_queued(self, request: HttpRequest, batch: Batch, n: int) -> None:
+        """How many pages or files of the batch will be read again."""
+        self.tell(
+            request, batch, f"{n} page{pluralize(n)} queued again." if n else "nothing to retry.", bool(n)
+        )
+
+    def tell(self, request: HttpRequest, batch: Batch, what: str, effect: bool) -> None:
+        """What came of a command, by the batch's name."""
+        self.message_user(request, f"{batch.name}: {what}", messages.SUCCESS if effect else messages.WARNING)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -34,7 +48,7 @@ class BatchAdmin(ReadOnlyAdmin):
     search_fields = ("name", "owner__username", "id", "files__name")
     list_select_related = ("owner",)
     date_hierarchy = "created"
-    actions = ("retry_failed_pages", "cancel")
+    actions = ("retry_failed_pages", "pause", "resume", "cancel")
     fields = (
         "id", "name", "owner", "status", "progress", "total", "succeeded", "failed", "cancelled",
         "options", "error_code", "error_message", "created", "run_started", "finished", "links",
@@ -73,27 +87,30 @@ class BatchAdmin(ReadOnlyAdmin):
         live = {"batch": batch, "snapshot": snapshot(batch)} if batch else {}
         return super().change_view(request, object_id, form_url, (extra_context or {}) | live)
 
-    def has_command_permission(self, request: HttpRequest) -> bool:
-        """Django's change permission is what a command needs, though no field can be edited."""
-        return request.user.has_perm("batches.change_batch")
-
     @admin.action(description="Retry failed pages", permissions=["command"])
     def retry_failed_pages(self, request: HttpRequest, batches: QuerySet[Batch]) -> None:
         for batch in batches:
-            n = services.retry_batch(batch, only_failed=True)
-            done = f"{n} page{pluralize(n)} queued again." if n else "nothing to retry."
-            self._tell(request, batch, done, bool(n))
+            self.tell_queued(request, batch, services.retry_batch(batch, statuses=[Page.Status.FAILED]))
+
+    @admin.action(description="Pause", permissions=["command"])
+    def pause(self, request: HttpRequest, batches: QuerySet[Batch]) -> None:
+        for batch in batches:
+            paused = services.pause_batch(batch)
+            self.tell(request, batch, "paused." if paused else "is not running.", paused)
+
+    @admin.action(description="Resume", permissions=["command"])
+    def resume(self, request: HttpRequest, batches: QuerySet[Batch]) -> None:
+        for batch in batches:
+            resumed = services.resume_batch(batch)
+            self.tell(request, batch, "goes on." if resumed else "is not paused.", resumed)
 
     @admin.action(description="Cancel", permissions=["command"])
     def cancel(self, request: HttpRequest, batches: QuerySet[Batch]) -> None:
         for batch in batches:
             cancelled = services.cancel_batch(batch)
-            self._tell(
+            self.tell(
                 request, batch, "cancelled." if cancelled else "had ended, or is being cancelled.", cancelled
             )
-
-    def _tell(self, request: HttpRequest, batch: Batch, what: str, effect: bool) -> None:
-        self.message_user(request, f"{batch.name}: {what}", messages.SUCCESS if effect else messages.WARNING)
 
 
 @admin.register(SourceFile)
@@ -119,6 +136,13 @@ class PageAdmin(ReadOnlyAdmin):
     list_filter = ("status", "error_code")
     search_fields = ("batch__name", "source__name", "text")
     list_select_related = ("batch", "source")
+    actions = ("retry",)
+
+    @admin.action(description="Read again what was not read", permissions=["command"])
+    def retry(self, request: HttpRequest, pages: QuerySet[Page]) -> None:
+        for batch in Batch.objects.filter(pk__in=pages.values("batch")):
+            which = Q(pk__in=pages.values_list("pk", flat=True))
+            self.tell_queued(request, batch, services.retry_batch(batch, which))
 
 
 @admin.register(BatchEvent)

@@ -50,6 +50,10 @@ class PageImage:
     image: Image.Image
     dpi: int | None
 
+    def turned(self, degrees: int) -> "PageImage":
+        """The page turned clockwise by 0, 90, 180 or 270 degrees."""
+        return PageImage(self.image.rotate(-degrees, expand=True), self.dpi) if degrees else self
+
 
 def inspect(path: Path, max_pages: int) -> Document:
     """Tell what the file is and count its pages, without decoding any.

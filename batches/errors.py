@@ -1,7 +1,7 @@
 """What can go wrong with a file, a page or a batch.
 
-Each error has a `code` from one closed list, a message for the user that says what to do, and whether
-reading the same thing again may succeed (`retryable`).
+Each error has a `code` from one closed list, a title to group by, a message for the user that says what to
+do, and whether reading the same thing again may succeed (`retryable`). docs/failures.md lists them.
 """
 
 import errno
@@ -12,6 +12,7 @@ class OcrError(Exception):
     """The root of every failure that the product tells a user. `str(error)` is the user's message."""
 
     code: ClassVar[str] = "internal_error"
+    title: ClassVar[str] = "Something unexpected"
     retryable: ClassVar[bool] = True
     message: ClassVar[str] = (
         "Something unexpected went wrong while reading. Retry; if it happens again, tell your administrator."
@@ -32,26 +33,31 @@ class FileError(OcrError):
 
 class UnsupportedType(FileError):
     code = "unsupported_type"
+    title = "Not a type that is read"
     message = "This is not a PNG, JPEG, TIFF or PDF file. Convert it to one of these and upload it again."
 
 
 class CorruptFile(FileError):
     code = "corrupt_file"
+    title = "Damaged file"
     message = "The file is damaged or incomplete. Scan or export it again and upload the new copy."
 
 
 class Encrypted(FileError):
     code = "encrypted"
+    title = "Protected by a password"
     message = "The PDF is protected by a password. Save a copy without the password and upload that."
 
 
 class TooLarge(FileError):
     code = "too_large"
+    title = "Too large"
     message = "The page is larger than this server reads. Scan it at a lower resolution."
 
 
 class SourceMissing(FileError):
     code = "source_missing"
+    title = "File no longer there"
     message = "The uploaded file is no longer on the server. Upload it again in a new batch."
 
 
@@ -64,11 +70,13 @@ class EngineError(OcrError):
 
 class EngineMissing(EngineError):
     code = "engine_missing"
+    title = "Tesseract is missing"
     message = "Tesseract is not installed on this server. Ask your administrator to install it (make setup), then retry."
 
 
 class EngineCrashed(EngineError):
     code = "engine_crashed"
+    title = "Tesseract stopped"
     message = (
         "Tesseract stopped with an error on this page. Retry it; if it fails again, try a lower resolution."
     )
@@ -76,16 +84,19 @@ class EngineCrashed(EngineError):
 
 class EngineTimeout(EngineError):
     code = "timeout"
+    title = "Took too long"
     message = "Reading this page took longer than the time limit and was stopped. Try a lower resolution."
 
 
 class OutOfMemory(EngineError):
     code = "out_of_memory"
+    title = "Took too much memory"
     message = "Reading this page took more memory than a page may have. Try a lower resolution."
 
 
 class LanguageMissing(EngineError):
     code = "language_missing"
+    title = "Language not installed"
     message = "A language of this batch is not installed on this server. Ask your administrator to add it, then retry."
 
     @classmethod
@@ -102,6 +113,7 @@ class LanguageMissing(EngineError):
 
 class NoSpace(OcrError):
     code = "no_space"
+    title = "Disk full"
     message = "The server's disk is full. Ask your administrator to make room, then retry."
 
 
@@ -110,6 +122,7 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # what a system call says of a full dis
 
 class WorkerLost(OcrError):
     code = "worker_lost"
+    title = "Worker lost"
     message = "The worker stopped three times while reading this. Retry; if it happens again, leave it out and tell your administrator."
 
 
@@ -118,6 +131,7 @@ class WorkerLost(OcrError):
 
 class NothingToRead(OcrError):
     code = "nothing_to_read"
+    title = "Nothing to read"
     retryable = False
     message = (
         "None of the files could be read: see the reason beside each. Upload good copies in a new batch."
@@ -126,22 +140,30 @@ class NothingToRead(OcrError):
 
 class NothingRead(OcrError):
     code = "nothing_read"
+    title = "Nothing was read"
     message = "Every page failed: see the reason beside each, mend it, and retry."
 
 
 class TooManyPages(OcrError):
     code = "too_many_pages"
+    title = "Too many pages"
     retryable = False
     message = "The batch has more pages than this server takes at once. Split it into several batches."
 
 
 class BadOptions(OcrError):
     code = "bad_options"
+    title = "Options not valid"
     retryable = False
     message = "The options of this batch are not valid. Create it again."
 
 
-def retryable_codes(root: type[OcrError] = OcrError) -> set[str]:
+def by_code(root: type[OcrError] = OcrError) -> dict[str, type[OcrError]]:
+    """The closed list: every error that has a code, by it."""
+    own = {root.code: root} if "code" in vars(root) else {}
+    return own | {code: error for child in root.__subclasses__() for code, error in by_code(child).items()}
+
+
+def retryable_codes() -> list[str]:
     """The codes of failures that may have passed when the same thing is read again."""
-    codes = {root.code} if root.retryable else set()
-    return codes.union(*(retryable_codes(error) for error in root.__subclasses__()))
+    return [code for code, error in by_code().items() if error.retryable]

@@ -14,7 +14,6 @@ from uuid import UUID
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.db import transaction
-from django.utils import timezone
 
 from batches.models import Batch, BatchEvent, Page, SourceFile
 
@@ -26,6 +25,8 @@ EventType = Literal[
     "file.accepted",
     "file.rejected",
     "batch.running",
+    "batch.paused",
+    "batch.resumed",
     "page.succeeded",
     "page.failed",
     "batch.cancelling",
@@ -58,7 +59,8 @@ class BatchState(TypedDict):
     succeeded: int
     failed: int
     cancelled: int
-    eta_seconds: int | None
+    eta_seconds: int | None  # the middle of `eta_range`
+    eta_range: tuple[int, int] | None  # seconds, from and to; None: too little has been measured
     pages_per_minute: float | None
     error: ErrorState | None
 
@@ -91,6 +93,7 @@ class Event(TypedDict):
     type: EventType
     at: str
     batch: BatchState
+    message: NotRequired[str]  # how a cancelled batch ended, for a reader
     page: NotRequired[PageState]
     file: NotRequired[FileState]
 
@@ -119,6 +122,8 @@ class Change:
 def change(batch: Batch, type_: EventType, subject: Subject = None) -> Change:
     """What there is to tell now; `subject` is the page or file that it is about."""
     payload: dict[str, Any] = {"batch": batch_state(batch)}
+    if type_ == "batch.cancelled":
+        payload["message"] = f"{batch.succeeded} kept, {batch.total - batch.succeeded} not read"
     match subject:
         case Page():
             payload["page"] = page_state(subject)
@@ -134,9 +139,8 @@ def publish(batch: Batch, *changes: Change) -> None:
     """
     if not changes:
         return
-    now = timezone.now()
     rows = [
-        BatchEvent(batch=batch, seq=seq, type=change.type, created=now, payload=change.payload)
+        BatchEvent(batch=batch, seq=seq, type=change.type, created=batch.now, payload=change.payload)
         for seq, change in zip(batch.next_seqs(len(changes)), changes, strict=True)
     ]
     BatchEvent.objects.bulk_create(rows)
@@ -162,6 +166,7 @@ def as_event(row: BatchEvent) -> Event:
 
 def batch_state(batch: Batch) -> BatchState:
     """The `batch` part of an event."""
+    left = batch.seconds_left
     return {
         "id": str(batch.pk),
         "name": batch.name,
@@ -172,7 +177,8 @@ def batch_state(batch: Batch) -> BatchState:
         "succeeded": batch.succeeded,
         "failed": batch.failed,
         "cancelled": batch.cancelled,
-        "eta_seconds": batch.eta_seconds,
+        "eta_seconds": round(sum(left) / 2) if left else None,
+        "eta_range": (round(left[0]), round(left[1])) if left else None,
         "pages_per_minute": batch.pages_per_minute,
         "error": _error_state(batch),
     }

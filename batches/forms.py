@@ -1,17 +1,39 @@
-"""The form for a new batch."""
+"""The forms for a new batch, and for reading pages again."""
 
 from collections.abc import Iterable
 from typing import Any
+from uuid import uuid4
 
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
+from django.db.models import Q
 from django.template.defaultfilters import filesizeformat
 from natsort import natsorted, ns
 
-from batches.ocr import Options
+from batches.errors import by_code
+from batches.ocr import Options, Segmentation
 
 # What people call the models that come with Debian's packages; of others the code is shown.
 LANGUAGE_NAMES = {"eng": "English", "deu": "German", "fra": "French"}
+
+
+# Ways of reading a page, for people.
+SEGMENTATIONS = [
+    (Segmentation.AUTO, "Automatic"),
+    (Segmentation.BLOCK, "One block of text, as on a card"),
+    (Segmentation.SPARSE, "Scattered words, as on a form"),
+]
+ROTATION_NAMES = {
+    0: "As it is",
+    90: "A quarter to the right",
+    180: "Upside down",
+    270: "A quarter to the left",
+}
+
+
+def language_choices(languages: Iterable[str]) -> list[tuple[str, str]]:
+    """Each installed language with its name."""
+    return [(code, LANGUAGE_NAMES.get(code, code)) for code in languages]
 
 
 class ManyFilesInput(forms.ClearableFileInput):
@@ -38,8 +60,14 @@ class ManyFilesField(forms.FileField):
 
 
 class NewBatchForm(forms.Form):
-    """Files, a name and languages."""
+    """Files, a name and languages. `submission` tells a form that is sent twice."""
 
+    submission = forms.UUIDField(
+        # Not to be filled in again by a browser that goes back: that is another batch.
+        widget=forms.HiddenInput(attrs={"autocomplete": "off"}),
+        initial=uuid4,
+        required=False,
+    )
     name = forms.CharField(
         max_length=200, required=False, help_text="Left empty, the first file's name is taken."
     )
@@ -49,7 +77,7 @@ class NewBatchForm(forms.Form):
 
     def __init__(self, *args: Any, languages: Iterable[str], max_bytes: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        choices = [(code, LANGUAGE_NAMES.get(code, code)) for code in languages]
+        choices = language_choices(languages)
         field = self.fields["languages"]
         assert isinstance(field, forms.MultipleChoiceField)
         field.choices = choices
@@ -65,3 +93,50 @@ class NewBatchForm(forms.Form):
     def options(self) -> Options:
         """How the batch is to be read, as chosen."""
         return Options(languages=tuple(self.cleaned_data["languages"]))
+
+
+class PageNumbersField(forms.TypedMultipleChoiceField):
+    """Page numbers. Which of them there are is for the database to say: there may be a hundred thousand."""
+
+    def valid_value(self, value: Any) -> bool:
+        return str(value).isascii() and str(value).isdigit() and len(str(value)) < 10
+
+
+class RetryForm(forms.Form):
+    """Which pages are to be read again (those chosen, those of one reason, or all), and how.
+
+    What is left empty stays as it is for the batch; all left empty: each page as before.
+    """
+
+    page = PageNumbersField(coerce=int, required=False)
+    selected = forms.BooleanField(required=False)  # only the pages that are ticked
+    code = forms.ChoiceField(choices=[(code, code) for code in by_code()], required=False)
+    languages = forms.MultipleChoiceField(widget=forms.CheckboxSelectMultiple, required=False)
+    segmentation = forms.ChoiceField(choices=[("", "As before"), *SEGMENTATIONS], required=False)
+    rotation = forms.TypedChoiceField(
+        choices=[("", "As before"), *ROTATION_NAMES.items()], coerce=int, required=False, empty_value=None
+    )
+
+    def __init__(self, *args: Any, languages: Iterable[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["languages"]
+        assert isinstance(field, forms.MultipleChoiceField)
+        field.choices = language_choices(languages)
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        if data.get("selected") and not data.get("page"):
+            raise forms.ValidationError("Tick the pages that are to be read again first.")
+        return data
+
+    def which(self) -> Q | None:
+        """The pages chosen, by the button that was pressed; None for all."""
+        if code := self.cleaned_data["code"]:
+            return Q(error_code=code)
+        return Q(number__in=self.cleaned_data["page"]) if self.cleaned_data["page"] else None
+
+    def options(self, before: Options) -> Options | None:
+        """How they are to be read, where that is otherwise than before."""
+        chosen = {name: self.cleaned_data[name] for name in ("languages", "segmentation", "rotation")}
+        changes = {name: value for name, value in chosen.items() if value not in ("", None, [])}
+        return Options.parse(before.as_json() | changes) if changes else None

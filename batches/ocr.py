@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from itertools import groupby
 from pathlib import Path
@@ -38,8 +38,10 @@ pytesseract.pytesseract.tesseract_cmd = str(Path(__file__).with_name("caged-tess
 
 # tesseract(1): what a TSV line holds, and the levels of its first column that matter here.
 TSV_COLUMNS = 12
-STOPPED = "stopped"  # a file of this name in its folder: the recognition is no longer wanted
 PAGE_LEVEL, WORD_LEVEL = "1", "5"
+
+STOPPED = "stopped"  # a file of this name in its folder: the recognition is no longer wanted
+ROTATIONS = (0, 90, 180, 270)  # degrees clockwise
 
 
 class Segmentation(StrEnum):
@@ -57,26 +59,30 @@ class Segmentation(StrEnum):
 
 @dataclass(frozen=True)
 class Options:
-    """How a batch is read. Kept with the batch as JSON; only `parse` makes one from there."""
+    """How pages are read. Kept with the batch, or the page, as JSON; only `parse` makes one from there.
+
+    `rotation`: degrees clockwise by which the page is turned before it is read.
+    """
 
     languages: tuple[str, ...] = ("eng",)
     segmentation: Segmentation = Segmentation.AUTO
+    rotation: int = 0
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> "Options":
         """The options in `data`. Raises BadOptions for an unknown name or value."""
         try:
             languages = tuple(str(language) for language in data["languages"])
-            options = cls(languages, Segmentation(data["segmentation"]))
-        except (KeyError, TypeError, ValueError) as error:
+            options = cls(languages, Segmentation(data["segmentation"]), data.get("rotation", 0))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadOptions from error
-        if not languages or len(data) != len(asdict(options)):
+        if not languages or options.rotation not in ROTATIONS or set(data) - set(asdict(options)):
             raise BadOptions
         return options
 
     def as_json(self) -> dict[str, Any]:
         """What `parse` reads back."""
-        return {"languages": list(self.languages), "segmentation": self.segmentation.value}
+        return asdict(self) | {"languages": list(self.languages)}
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,7 @@ class PageResult:
     dpi: int | None
     engine: str
     seconds: float
+    rotation: int = 0  # degrees clockwise by which the page was turned
 
 
 def probe() -> Engine:
@@ -141,7 +148,7 @@ def recognise(page: PageImage, options: Options, folder: Path, *, engine: str, t
     gray.save(source, dpi=(page.dpi, page.dpi) if page.dpi else None)
     words = _read_words(source, gray.size, options, timeout)
     if not words and options.segmentation is not Segmentation.SPARSE and not is_blank(gray):
-        sparse = Options(options.languages, Segmentation.SPARSE)
+        sparse = replace(options, segmentation=Segmentation.SPARSE)
         words = _read_words(source, gray.size, sparse, timeout)
     return PageResult(
         text=text_of(words),
@@ -152,6 +159,7 @@ def recognise(page: PageImage, options: Options, folder: Path, *, engine: str, t
         dpi=page.dpi,
         engine=engine,
         seconds=round(time.monotonic() - started, 2),
+        rotation=options.rotation,
     )
 
 

@@ -1,4 +1,4 @@
-"""What a user can command: create a batch, cancel it, retry what failed, delete it.
+"""What a user can command: create a batch, pause and resume it, cancel it, retry what failed, delete it.
 
 Each command crosses rows, transaction and queue, and tells by its answer whether it had any effect.
 """
@@ -9,16 +9,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from batches import ocr
 from batches.errors import NO_SPACE, NoSpace
 from batches.events import change, publish
 from batches.files import store
-from batches.models import Batch, Page, SourceFile
+from batches.models import Batch, Page, PageQuerySet, SourceFile
 from batches.ocr import Options
 from batches.tasks.outcomes import end_if_done
 from batches.tasks.tokens import wake_on_commit
@@ -46,26 +48,42 @@ class LocalFile:
                 yield chunk
 
 
-def create_batch(owner: User, name: str, uploads: Sequence[Upload], options: Options) -> Batch:
+def create_batch(
+    owner: User, name: str, uploads: Sequence[Upload], options: Options, submission: UUID | None = None
+) -> Batch:
     """Keep the files, in the order given, and queue the batch.
 
+    What came with the same `submission` before is answered again instead: a form sent twice is one batch.
     Raises LanguageMissing or EngineMissing before anything is kept, NoSpace or another OSError where the
     disk refuses; then nothing is left behind. Trouble with the broker is no error: the sweep comes by.
     """
+    if batch := _submitted(owner, submission):
+        return batch
     ocr.probe().check_languages(options.languages)
-    batch = Batch(owner=owner, name=name, options=options.as_json())
+    batch = Batch(owner=owner, name=name, options=options.as_json(), submission=submission)
     try:
         files = [_keep(batch, upload, position) for position, upload in enumerate(uploads, 1)]
-        with transaction.atomic():
-            batch.save(force_insert=True)
-            SourceFile.objects.bulk_create(files, batch_size=1000)
-            publish(batch, change(batch, "batch.queued"))
-            wake_on_commit()
+        return _queue(batch, files)
     except Exception as error:
         shutil.rmtree(batch.folder, ignore_errors=True)
+        if isinstance(error, IntegrityError) and (first := _submitted(owner, submission)):
+            return first
         if isinstance(error, OSError) and error.errno in NO_SPACE:
             raise NoSpace from error
         raise
+
+
+def _submitted(owner: User, submission: UUID | None) -> Batch | None:
+    return Batch.objects.filter(owner=owner, submission=submission).first() if submission else None
+
+
+@transaction.atomic
+def _queue(batch: Batch, files: list[SourceFile]) -> Batch:
+    batch.save(force_insert=True)
+    SourceFile.objects.bulk_create(files, batch_size=1000)
+    batch = Batch.objects.locked(batch.pk)
+    publish(batch, change(batch, "batch.queued"))
+    wake_on_commit()
     return batch
 
 
@@ -90,26 +108,80 @@ def cancel_batch(batch: Batch) -> bool:
 
 
 @transaction.atomic
-def retry_batch(batch: Batch, *, only_failed: bool = False) -> int:
-    """Read again what failed, and unless `only_failed` what was cancelled. Answers how much that is.
-
-    Files count as one each: those that nobody has looked at, because preparation failed or was cancelled,
-    and those that were refused for a reason that may have passed. 0: there is nothing to do.
-    """
+def pause_batch(batch: Batch) -> bool:
+    """Let the pages in hand end, and start none. False: it is not running."""
     batch = Batch.objects.locked(batch.pk)
-    if not batch.has_ended or (only_failed and batch.status == Batch.Status.CANCELLED and not batch.failed):
+    if not batch.pause():
+        return False
+    publish(batch, change(batch, "batch.paused"))
+    return True
+
+
+@transaction.atomic
+def resume_batch(batch: Batch) -> bool:
+    """Go on where it stood. False: it is not paused."""
+    batch = Batch.objects.locked(batch.pk)
+    if not batch.resume():
+        return False
+    publish(batch, change(batch, "batch.resumed"))
+    wake_on_commit()
+    return True
+
+
+UNREAD = (Page.Status.FAILED, Page.Status.CANCELLED)
+
+
+@transaction.atomic
+def retry_batch(
+    batch: Batch,
+    which: Q | None = None,
+    *,
+    statuses: Iterable[Page.Status] = UNREAD,
+    options: Options | None = None,
+) -> int:
+    """Read again the pages that were not read, in the same way or with `options`. Answers how many.
+
+    `which`: only those pages that match. Without it files count too, as one each, once the batch has ended:
+    those that nobody has looked at, because preparation failed or was cancelled, and those that were refused
+    for a reason that may have passed. `statuses` narrows both: without `cancelled`, nothing that was cancelled
+    is read. 0: there is nothing to do, or somebody else was first.
+    Raises LanguageMissing or EngineMissing.
+    """
+    if options:
+        ocr.probe().check_languages(options.languages)
+    batch = Batch.objects.locked(batch.pk)
+    if not batch.has_ended and batch.status not in Batch.READING:
         return 0
-    again = 0
-    for status in [Page.Status.FAILED] if only_failed else [Page.Status.FAILED, Page.Status.CANCELLED]:
-        pages = batch.pages.requeue(status)
-        batch.count(status, -pages)
-        again += pages
-    batch.files.readmit()
-    files = batch.files.filter(status=SourceFile.Status.QUEUED).count()
-    if (files and batch.queue_again()) or (again and batch.run()):
-        publish(batch, change(batch, "batch.retried"))
-        wake_on_commit()
+    again = _requeue(batch, batch.pages.filter(which or Q()), statuses, options)
+    wanted = Page.Status.CANCELLED in statuses or batch.status != Batch.Status.CANCELLED
+    files = _readmit(batch) if which is None and wanted and batch.has_ended else 0
+    if not again + files:
+        return 0
+    if files:
+        batch.queue_again()
+    elif batch.has_ended:
+        batch.run()
+    else:
+        batch.measure_anew()
+    publish(batch, change(batch, "batch.retried"))
+    wake_on_commit()
     return again + files
+
+
+def _requeue(
+    batch: Batch, pages: PageQuerySet, statuses: Iterable[Page.Status], options: Options | None
+) -> int:
+    again = 0
+    for status in statuses:
+        requeued = pages.requeue(status, options)
+        batch.count(status, -requeued)
+        again += requeued
+    return again
+
+
+def _readmit(batch: Batch) -> int:
+    batch.files.readmit()
+    return batch.files.filter(status=SourceFile.Status.QUEUED).count()
 
 
 def delete_batch(batch: Batch) -> None:

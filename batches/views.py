@@ -1,5 +1,6 @@
 """The pages that a browser shows. Who may see what is decided in `visible_to`; all else is 404."""
 
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -18,19 +19,20 @@ from django.http import (
 )
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.text import slugify
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from batches import ocr, services
 from batches.errors import OcrError
 from batches.events import events_after, page_state, snapshot
 from batches.exports.text import stream_page_texts
-from batches.forms import NewBatchForm
+from batches.forms import NewBatchForm, RetryForm
 from batches.health import readiness
-from batches.models import Batch, Page, SourceFile
+from batches.models import Batch, Page
+from batches.problems import problems_of
 
 BATCHES_A_PAGE = 50
 RECENT_PAGES = 20  # in the live page's feed
-FAILURES_SHOWN = 200
 EVENTS_A_POLL = 500
 
 
@@ -61,6 +63,7 @@ def batch_list(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
+@never_cache
 def batch_new(request: HttpRequest) -> HttpResponse:
     """Hand over files; on to the live page at once."""
     assert isinstance(request.user, User)
@@ -73,8 +76,8 @@ def batch_new(request: HttpRequest) -> HttpResponse:
         )
         if request.method == "POST" and form.is_valid():
             files = form.cleaned_data["files"]
-            batch = services.create_batch(request.user, form.cleaned_data["name"], files, form.options())
-            return redirect(batch)
+            name, submission = form.cleaned_data["name"], form.cleaned_data["submission"]
+            return redirect(services.create_batch(request.user, name, files, form.options(), submission))
     except OcrError as error:
         return render(request, "batches/unavailable.html", {"error": error}, status=503)
     limits = {"bytes": settings.MAX_FILE_BYTES, "files": settings.MAX_FILES_PER_UPLOAD}
@@ -91,10 +94,28 @@ def batch_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "batch": batch,
         "snapshot": snapshot(batch),
         "recent": pages.filter(status=Page.Status.SUCCEEDED).order_by("-claimed_at")[:RECENT_PAGES],
-        "failures": pages.filter(status=Page.Status.FAILED)[:FAILURES_SHOWN],
-        "rejected": batch.files.filter(status=SourceFile.Status.REJECTED)[:FAILURES_SHOWN],
-    }
+    } | _problems(batch)
     return render(request, "batches/detail.html", context)
+
+
+@login_required
+@require_safe
+def batch_problems(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """The live page's problems, as a piece of it: asked for anew when there is another."""
+    batch = _batch(request, pk)
+    return render(request, "batches/problems.html", {"batch": batch} | _problems(batch))
+
+
+def _problems(batch: Batch) -> dict[str, Any]:
+    problems = problems_of(batch)
+    return {"problems": problems, "retry_form": _retry_form() if problems else None}
+
+
+def _retry_form() -> RetryForm | None:
+    try:
+        return RetryForm(languages=ocr.probe().languages)
+    except OcrError:
+        return None  # without an engine nothing can be read again; the page says why all the same
 
 
 @login_required
@@ -136,11 +157,40 @@ def batch_cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 @login_required
 @require_POST
-def batch_retry(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Read again what failed or was cancelled."""
+def batch_pause(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Start no more pages, until it is resumed."""
     batch = _commanded(request, pk, "change_batch")
-    if not services.retry_batch(batch):
-        messages.info(request, "There is nothing to retry.")
+    if not services.pause_batch(batch):
+        messages.info(request, "There was nothing to pause: the batch is not running.")
+    return redirect(batch)
+
+
+@login_required
+@require_POST
+def batch_resume(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Go on with a paused batch."""
+    batch = _commanded(request, pk, "change_batch")
+    if not services.resume_batch(batch):
+        messages.info(request, "There was nothing to resume: the batch is not paused.")
+    return redirect(batch)
+
+
+@login_required
+@require_POST
+def batch_retry(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Read again what failed or was cancelled: all of it, the pages chosen, or those of one reason."""
+    batch = _commanded(request, pk, "change_batch")
+    try:
+        form = RetryForm(request.POST, languages=ocr.probe().languages)
+        if form.is_valid():
+            options = form.options(batch.reading_options())
+            if not services.retry_batch(batch, form.which(), options=options):
+                messages.info(request, "There is nothing to retry: it has been read, or is being read again.")
+        else:
+            told = [str(error) for error in form.non_field_errors()]
+            messages.error(request, " ".join(told) or "Choose from what the page offers.")
+    except OcrError as error:
+        messages.error(request, str(error))
     return redirect(batch)
 
 
@@ -164,6 +214,7 @@ def page_detail(request: HttpRequest, pk: UUID, number: int) -> HttpResponse:
         "page": page,
         "state": page_state(page),
         "has_image": page.image_path.exists(),
+        "retry_form": _retry_form() if page.status in services.UNREAD else None,
         "previous": number - 1 if number > 1 else None,
         "next": number + 1 if number < page.batch.total else None,
     }

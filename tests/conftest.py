@@ -5,17 +5,19 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 
 from batches import ocr, services, tasks
-from batches.models import Batch
+from batches.models import Batch, Page
 from batches.services import LocalFile
 from ocrsite.processes import PrivateRedis, Program, procfile
 from tests.environment import FOLDER
@@ -174,6 +176,11 @@ def prepare_next() -> None:
     tasks.prepare(batch)
 
 
+def types(batch: Batch) -> list[str]:
+    """The events of a batch, in order."""
+    return [event.type for event in batch.events.all()]
+
+
 def ended(batch: Batch) -> bool:
     batch.refresh_from_db()
     return batch.has_ended
@@ -181,6 +188,12 @@ def ended(batch: Batch) -> bool:
 
 def check_invariants(batch: Batch) -> None:
     """What holds of every ended batch, whatever happened to it."""
+    check_rows(batch)
+    check_files(batch)
+
+
+def check_rows(batch: Batch) -> None:
+    """Each page in one end state, counters that add up, one terminal event a run, no hole in `seq`."""
     batch.refresh_from_db()
     assert batch.has_ended
     pages = batch.pages.all()
@@ -192,6 +205,29 @@ def check_invariants(batch: Batch) -> None:
     assert sum(by_status.values()) == batch.total == len(pages)
     events = list(batch.events.all())
     assert [event.seq for event in events] == list(range(1, batch.last_seq + 1))
-    runs = 1 + sum(event.type == "batch.retried" for event in events)
-    assert sum(event.type.removeprefix("batch.") in Batch.ENDED for event in events) == runs
+    ends = [event.type.removeprefix("batch.") in Batch.ENDED for event in events]
+    assert ends[-1], "the last event says that the batch has ended"
+    for end, after in pairwise(zip(ends, events, strict=True)):
+        assert not end[0] or after[1].type == "batch.retried", "one terminal event a run"
     assert events[-1].type == f"batch.{batch.status}"
+
+
+def check_files(batch: Batch) -> None:
+    """No file without an owner, and no process: of the batch, and of the attempts at its pages."""
+    wait_for(lambda: not list(settings.TMP_DIR.glob("page-*")), 20)
+    assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if reads_a_page(path)]
+    owned = {file.path for file in batch.files.all()}
+    for page in batch.pages.all():
+        owned |= {page.image_path}
+        if page.status == Page.Status.SUCCEEDED:
+            owned |= {page.words_path(page.attempt)}
+            assert page.words_path(page.attempt).exists()
+    there = {path for path in batch.folder.rglob("*") if path.is_file()}
+    assert there <= owned, f"nobody owns {there - owned}"
+
+
+def reads_a_page(cmdline: Path) -> bool:
+    try:
+        return f"{settings.TMP_DIR}/page-".encode() in cmdline.read_bytes()
+    except OSError:  # gone by now
+        return False

@@ -92,7 +92,8 @@ def test_from_sign_in_to_text(page: Page, user, worker, tmp_path: Path):
     expect(page).to_have_url(re.compile("/batches/[0-9a-f-]{36}/$"))
     expect(page.get_by_role("heading", name="Box 12")).to_be_visible()
     expect(field(page, "connection")).to_have_text("live")
-    expect(page.locator(".failures li")).to_contain_text("notes.png")
+    expect(page.locator(".failures li")).to_have_text("notes.png")
+    expect(page.locator(".problem")).to_contain_text("This is not a PNG, JPEG, TIFF or PDF file.")
     bar = field(page, "bar")
     seen: set[float] = set()
     deadline = time.monotonic() + 60
@@ -220,8 +221,54 @@ def test_a_page_that_fails_is_told_with_its_reason(
     batch: Batch = make_batch(2)
     page.goto(batch.get_absolute_url())
     expect(page.locator(".failures li")).to_have_count(2)
-    expect(page.locator(".failures")).to_contain_text("Tesseract stopped with an error")
+    expect(page.locator(".problem summary")).to_contain_text("Tesseract stopped 2 pages")
+    expect(page.locator(".problem")).to_contain_text("Tesseract stopped with an error")
     expect(field(page, "error")).to_contain_text("Every page failed")
+
+
+def test_pause_resume_and_pages_read_again_otherwise(
+    signed_in: Page, start: Callable[..., Any], shim, make_batch, tmp_path: Path
+):
+    """An engine that fails as long as it is not told to read scattered words."""
+    page = signed_in
+    picky = shim('case "$*" in *"--psm 11"*) exec $REAL "$@" ;; *) sleep 1; kill -SEGV $$ ;; esac')
+    start("worker", shim=picky, WORKER_SLOTS="1")
+    batch: Batch = make_batch(4)
+    page.goto(batch.get_absolute_url())
+    page.get_by_role("button", name="Pause").click()
+    expect(field(page, "sentence")).to_contain_text("Paused:")
+    expect(page.get_by_role("button", name="Pause")).to_be_hidden()
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator(".problem summary")).to_contain_text("4 pages")
+    expect(field(page, "status")).to_have_text("Failed")
+
+    page.get_by_label("Choose page 2").check()
+    page.get_by_text("Read otherwise than before").click()
+    page.get_by_label("Layout").select_option("sparse")
+    page.get_by_role("button", name="Read the ticked pages again").click()
+    expect(field(page, "status")).to_have_text("Completed")
+    expect(page.locator(".recent li")).to_contain_text("Page 2")
+    expect(page.locator(".problem summary")).to_contain_text("3 pages")
+
+    page.get_by_role("link", name="Page 3", exact=True).click()
+    page.get_by_text("Read otherwise than before").click()
+    page.get_by_label("Layout").select_option("sparse")
+    page.get_by_role("button", name="Read this page again").click()
+    expect(page.locator(".problem summary")).to_contain_text("2 pages")
+
+
+def test_a_choice_outlives_the_next_problem(signed_in: Page, start: Callable[..., Any], shim, make_batch):
+    """Problems are drawn anew as more come: what was ticked, chosen and folded stays so."""
+    page = signed_in
+    start("worker", shim=shim("sleep 1; kill -SEGV $$"), WORKER_SLOTS="1")
+    batch: Batch = make_batch(5)
+    page.goto(batch.get_absolute_url())
+    page.get_by_label("Choose page 1").check()
+    page.get_by_text("Read otherwise than before").click()
+    page.get_by_label("Turn the page").select_option("90")
+    expect(page.locator(".failures li")).to_have_count(5)
+    expect(page.get_by_label("Choose page 1")).to_be_checked()
+    expect(page.get_by_label("Turn the page")).to_have_value("90")
 
 
 def test_the_admin_shows_live_progress(page: Page, staff, server: str, worker, make_batch, tmp_path: Path):

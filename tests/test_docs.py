@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from batches.errors import by_code
+
 PROJECT = Path(__file__).parent.parent
 
 
@@ -71,3 +73,11 @@ def test_vendored_files_are_what_they_say():
     for name, digest in rows:
         content = (PROJECT / "batches" / "static" / "vendor" / name).read_bytes()
         assert hashlib.sha256(content).hexdigest() == digest
+
+
+def test_the_list_of_failures_is_the_products():
+    told = re.findall(r"^\| `(\w+)` \| (.+) \| (yes|no) \| (.+) \|$", read("docs/failures.md"), re.MULTILINE)
+    assert told == [
+        (code, error.title, "yes" if error.retryable else "no", error.message)
+        for code, error in by_code().items()
+    ]

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -167,3 +169,20 @@ def test_the_broker_holds_a_handful_of_tokens(worker, make_batch, tmp_path: Path
     for batch in batches:
         services.cancel_batch(batch)
     wait_for(lambda: all(ended(batch) for batch in batches))
+
+
+def test_an_upload_that_is_cut_off_half_way_leaves_nothing(server: str, user, settings):
+    """The line goes dead in the middle of a file: no batch, no file, no temporary file."""
+    head = (
+        f"POST /batches/new/ HTTP/1.1\r\nHost: {server}\r\nCookie: {session_cookie(user)}\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 5000000\r\n\r\n"
+        '--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    )
+    host, port = server.split(":")
+    with socket.create_connection((host, int(port))) as line:
+        line.sendall(head.encode() + b"x" * 3_000_000)
+        time.sleep(0.5)
+    wait_for(lambda: not [path for path in settings.DATA_DIR.rglob("*.upload*") if path.is_file()])
+    assert not Batch.objects.exists()
+    assert not list(settings.TMP_DIR.iterdir())
+    assert not list((settings.DATA_DIR / "batches").glob("*"))

@@ -41,7 +41,7 @@ def test_an_event_tells_the_whole_state(batch):
         "type": "batch.running",
         "batch": {
             "id": str(batch.pk), "name": "Box", "status": "queued", "current": 2, "total": 4, "percentage": 50.0,
-            "succeeded": 1, "failed": 1, "cancelled": 0, "eta_seconds": None, "pages_per_minute": None, "error": None,
+            "succeeded": 1, "failed": 1, "cancelled": 0, "eta_seconds": None, "eta_range": None, "pages_per_minute": None, "error": None,
         },
     }  # fmt: skip
 

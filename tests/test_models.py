@@ -10,6 +10,7 @@ from django.utils import timezone
 from batches.documents import Document, Kind
 from batches.errors import CorruptFile
 from batches.models import Batch, Page, SourceFile
+from batches.models.pace import Pace
 from batches.ocr import Options, PageResult
 
 pytestmark = pytest.mark.django_db
@@ -25,10 +26,14 @@ def running(user):
         batch = Batch.objects.create(name="Box", owner=owner, options=Options().as_json(), status="preparing")
         source = SourceFile.objects.create(batch=batch, position=1, name="box.tif", sha256="0" * 64, size=1)
         Page.objects.add(source, Document(Kind.TIFF, pages))
-        batch.run()
-        return batch
+        locked(batch).run()
+        return locked(batch)
 
     return make
+
+
+def locked(batch: Batch) -> Batch:
+    return Batch.objects.locked(batch.pk)
 
 
 def claim() -> Page:
@@ -131,7 +136,7 @@ def test_a_cancelled_batch_waits_for_the_pages_in_hand(running):
 
 
 def test_a_batch_that_was_not_begun_is_cancelled_at_once(user):
-    batch = Batch.objects.create(name="Box", owner=user, options={})
+    batch = locked(Batch.objects.create(name="Box", owner=user, options={}))
     assert batch.cancel()
     assert batch.status == "cancelled"
     assert not batch.cancel()
@@ -152,17 +157,56 @@ def test_preparation_is_claimed_once_and_again_after_a_loss(user):
 
 def test_progress_is_told_in_full(running):
     batch = running(8)
-    assert (batch.current, batch.percentage, batch.pages_per_minute, batch.eta_seconds) == (
-        0,
-        0.0,
-        None,
-        None,
-    )
-    batch.count("succeeded", 2)
-    batch.count("failed", 1)
-    batch.run_started = timezone.now() - timedelta(seconds=30)
-    assert (batch.current, batch.percentage, batch.pages_per_minute) == (3, 37.5, 6.0)
-    assert batch.eta_seconds == 50
+    nothing = (0, 0.0, None, None)
+    assert (batch.current, batch.percentage, batch.pages_per_minute, batch.seconds_left) == nothing
+    for status in ("succeeded", "succeeded", "failed"):
+        Batch.objects.update(page_ended=F("page_ended") - timedelta(seconds=10))
+        locked(batch).page_has_ended(status)
+    batch.refresh_from_db()
+    assert (batch.current, batch.percentage) == (3, 37.5)
+    assert batch.pages_per_minute == pytest.approx(6, abs=0.2)
+    assert batch.seconds_left is None  # three pages are not enough to tell
+
+
+def test_the_time_left_is_told_while_it_runs_and_measured_anew_after_a_pause(running):
+    batch = running(20)
+    Batch.objects.update(pace_pages=9, pace_mean=10.0, pace_variance=4.0, succeeded=10)
+    low, high = locked(batch).seconds_left or (0, 0)
+    assert low < 100 < high
+    assert locked(batch).pause()
+    assert locked(batch).seconds_left is None
+    assert locked(batch).resume()
+    assert locked(batch).seconds_left is None
+    assert locked(batch).pace == Pace()
+
+
+@pytest.mark.parametrize("times", [[10] * 40, [0, 20] * 20, [5, 15, 10, 10] * 10])
+def test_the_pace_is_that_of_the_pages(times):
+    pace = Pace()
+    for seconds in times:
+        pace = pace.after(seconds)
+    assert pace.mean == pytest.approx(10, abs=0.5)
+    low, high = pace.seconds_left(100) or (0, 0)
+    assert 400 < low < 1000 < high < 1600
+
+
+def test_the_pace_follows_pages_that_are_slower_now():
+    pace = Pace()
+    for seconds in [1.0] * 500 + [10.0] * 120:
+        pace = pace.after(seconds)
+    assert pace.mean == pytest.approx(10, abs=0.5)
+
+
+def test_the_range_narrows_as_more_is_measured():
+    few = Pace(5, 10.0, 25.0).seconds_left(50)
+    many = Pace(30, 10.0, 25.0).seconds_left(50)
+    assert few
+    assert many
+    assert few[0] < many[0] < many[1] < few[1]
+
+
+def test_a_clock_that_is_set_back_does_no_harm():
+    assert Pace(5, 10.0, 0.0).after(-3600).mean == pytest.approx(8.3, abs=0.1)
 
 
 def test_progress_of_nothing_is_zero():

@@ -3,21 +3,18 @@
 import errno
 import shutil
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from batches import ocr, services, tasks
 from batches.errors import LanguageMissing, NoSpace
-from batches.models import Batch, Page, SourceFile
+from batches.models import Batch, Page
 from batches.services import LocalFile
-from tests.conftest import check_invariants, prepare_next
+from tests.conftest import check_invariants, prepare_next, types
 from tests.scans import write_many_pages, write_scans
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def types(batch: Batch) -> list[str]:
-    return [event.type for event in batch.events.all()]
 
 
 def test_a_batch_keeps_its_files_under_names_of_ours(make_batch, tmp_path):
@@ -160,46 +157,6 @@ def test_cancel_during_preparation_wins(make_batch):
     assert (batch.status, batch.total) == ("cancelled", 0)
 
 
-def test_retry_reads_only_what_failed(make_batch, tmp_path):
-    good, bad = write_scans(tmp_path, 2)
-    whole = bad.read_bytes()
-    bad.write_bytes(whole[:4000])
-    batch = make_batch(files=[good, bad])
-    for _ in range(2):
-        tasks.work()
-    batch.files.get(name="card-2.png").path.write_bytes(whole)
-    assert services.retry_batch(batch) == 1
-    assert services.retry_batch(batch) == 0  # it is running: the second is told so
-    tasks.work()
-    tasks.work()
-    check_invariants(batch)
-    assert (batch.status, batch.succeeded) == ("completed", 2)
-    assert [page.attempt for page in batch.pages.all()] == [1, 2]
-    assert services.retry_batch(batch) == 0
-
-
-def test_retry_reads_what_was_cancelled(make_batch):
-    batch = make_batch(2)
-    tasks.work()
-    services.cancel_batch(batch)
-    assert services.retry_batch(batch) == 1
-    tasks.work()
-    check_invariants(batch)
-    assert (batch.status, batch.succeeded, batch.cancelled) == ("completed", 2, 0)
-
-
-def test_retry_prepares_again_what_could_not_be_prepared(make_batch):
-    batch = make_batch(1)
-    options = batch.options
-    Batch.objects.update(options={})
-    tasks.work()
-    Batch.objects.update(options=options)
-    assert services.retry_batch(batch) == 1
-    tasks.work()
-    check_invariants(batch)
-    assert batch.status == "completed"
-
-
 def test_delete_leaves_nothing(make_batch):
     batch = make_batch(1)
     tasks.work()
@@ -231,17 +188,6 @@ def test_delete_during_preparation_is_no_error(make_batch, caplog):
     assert "Traceback" not in caplog.text
 
 
-def test_retry_reads_what_was_refused_for_a_reason_that_has_passed(make_batch):
-    batch = make_batch(2)
-    SourceFile.objects.filter(position=2).update(status="rejected", error_code="no_space")
-    tasks.work()
-    check_invariants(batch)
-    assert services.retry_batch(batch) == 1
-    tasks.work()
-    check_invariants(batch)
-    assert (batch.status, batch.succeeded) == ("completed", 2)
-
-
 def test_two_who_prepare_one_batch_are_told_apart(make_batch):
     """The first was thought lost, or its batch was cancelled and retried meanwhile: it changes nothing."""
     batch = make_batch(1)
@@ -253,18 +199,6 @@ def test_two_who_prepare_one_batch_are_told_apart(make_batch):
     assert batch.pages.count() == 1
     tasks.work()
     check_invariants(batch)
-
-
-def test_a_second_preparation_that_fails_leaves_no_page_waiting(make_batch):
-    batch = make_batch(2)
-    prepare_next()
-    services.cancel_batch(batch)
-    SourceFile.objects.filter(position=2).update(status="queued")
-    services.retry_batch(batch)
-    Batch.objects.update(options={})
-    tasks.work()
-    check_invariants(batch)
-    assert (batch.status, batch.cancelled) == ("failed", 2)
 
 
 def test_a_full_disk_is_told_and_nothing_is_kept(make_batch, user, monkeypatch):
@@ -293,3 +227,14 @@ def test_names_are_kept_short_from_the_front(make_batch, user, tmp_path: Path):
     name = batch.files.get().name
     assert len(name) == 255
     assert name.endswith("-7.png")
+
+
+def test_a_form_that_is_sent_twice_is_one_batch(make_batch, user, other, tmp_path: Path):
+    uploads = [LocalFile(path, path.name) for path in write_scans(tmp_path, 1)]
+    key = uuid4()
+    first = services.create_batch(user, "x", uploads, ocr.Options(), key)
+    again = services.create_batch(user, "x", uploads, ocr.Options(), key)
+    assert first == again
+    assert types(first) == ["batch.queued"]
+    assert services.create_batch(other, "x", uploads, ocr.Options(), key) != first
+    assert make_batch(1) != make_batch(1)

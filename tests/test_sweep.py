@@ -8,11 +8,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import redis
+from django.core.management import call_command
 from django.db.models import F
 from django.db.models.functions import Now
 
 from batches import documents, services, tasks
-from batches.models import Batch, Page
+from batches.models import Batch, BatchEvent, Page
 from batches.tasks import mending
 from tests.conftest import check_invariants, prepare_next
 
@@ -69,8 +71,9 @@ def test_an_abandoned_page_of_a_cancelled_batch_is_not_read_again(in_hand):
 
 
 def test_a_batch_that_ended_unnoticed_is_ended(in_hand):
-    Page.objects.update(status="succeeded")
-    Batch.objects.update(succeeded=1)
+    tasks.work()
+    BatchEvent.objects.filter(type="batch.completed").delete()
+    Batch.objects.update(status="running", last_seq=F("last_seq") - 1)
     tasks.sweep()
     tasks.sweep()
     check_invariants(in_hand)
@@ -122,3 +125,34 @@ def test_old_temporary_files_go_and_new_ones_stay(db, settings):
     os.utime(settings.TMP_DIR / "old", (yesterday, yesterday))
     tasks.sweep()
     assert [path.name for path in settings.TMP_DIR.iterdir()] == ["new"]
+
+
+def test_recover_mends_at_once_and_prints_what_it_did(in_hand, capsys):
+    abandon()
+    call_command("recover")
+    assert "was abandoned in attempt 1: queued again" in capsys.readouterr().out
+    tasks.work()
+    check_invariants(in_hand)
+    call_command("recover")
+    assert capsys.readouterr().out == "There was nothing to mend.\n"
+
+
+def test_the_folder_of_a_killed_attempt_goes_and_that_of_a_page_in_hand_stays(in_hand, settings):
+    page = Page.objects.claim()
+    assert page
+    for attempt in (page.attempt, page.attempt + 1):
+        folder = settings.TMP_DIR / f"page-{page.pk}-{attempt}-x"
+        folder.mkdir()
+        hour_ago = time.time() - 3600
+        os.utime(folder, (hour_ago, hour_ago))
+    tasks.sweep()
+    assert [path.name for path in settings.TMP_DIR.iterdir()] == [f"page-{page.pk}-1-x"]
+
+
+def test_many_sweeps_that_waited_are_one(in_hand, settings):
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        for _ in range(50):
+            tasks.sweep.delay()
+        assert client.llen("sweep") == 50
+        tasks.sweep()
+        assert client.llen("sweep") == 0

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from uuid import uuid4
 
@@ -6,7 +7,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
 from batches import tasks
-from batches.models import Batch
+from batches.models import Batch, SourceFile
 from tests.conftest import client_of, prepare_next, wait_for
 from tests.scans import write_many_pages, write_scans
 
@@ -28,6 +29,9 @@ VIEWS = [
     ("batches:text", "get"),
     ("batches:page", "get"),
     ("batches:page-image", "get"),
+    ("batches:problems", "get"),
+    ("batches:pause", "post"),
+    ("batches:resume", "post"),
     ("batches:cancel", "post"),
     ("batches:retry", "post"),
     ("batches:delete", "post"),
@@ -156,7 +160,7 @@ def test_the_live_page_costs_the_same_for_many_pages(user, make_batch, tmp_path,
     batch = make_batch(files=[write_many_pages(tmp_path / "box.tif", 60)])
     prepare_next()
     client = client_of(user)
-    with django_assert_num_queries(6):  # session, user, batch; recent, failed pages; refused files
+    with django_assert_num_queries(6):  # session, user, batch; recent pages; reasons of files and of pages
         client.get(batch.get_absolute_url())
 
 
@@ -202,7 +206,13 @@ def test_a_page_that_was_never_opened_has_no_image(user, make_batch):
 
 def test_commands_that_come_too_late_say_so(batch, user):
     client = client_of(user)
-    for name, told in (("cancel", b"had ended, or"), ("retry", b"nothing to retry")):
+    late = {
+        "pause": b"is not running",
+        "resume": b"is not paused",
+        "cancel": b"had ended, or",
+        "retry": b"nothing to retry",
+    }
+    for name, told in late.items():
         assert told in client.post(url_of(f"batches:{name}", batch), follow=True).content
     assert b"was deleted" in client.post(url_of("batches:delete", batch), follow=True).content
 
@@ -212,9 +222,100 @@ def test_staff_who_may_only_look_give_no_commands(batch, user, other):
     other.save()
     client = client_of(other)
     assert client.get(batch.get_absolute_url()).status_code == 200
-    for name in ("cancel", "retry", "delete"):
+    for name in ("pause", "resume", "cancel", "retry", "delete"):
         assert client.post(url_of(f"batches:{name}", batch)).status_code == 403
     assert Batch.objects.exists()
+
+
+@pytest.fixture
+def failed(batch) -> Batch:
+    """Both pages have failed, each for a reason of its own."""
+    batch.pages.update(status="failed", error_code="timeout", error_message="It took too long.")
+    batch.pages.filter(number=2).update(error_code="engine_crashed", error_message="<b>It crashed.</b>")
+    Batch.objects.update(succeeded=0, failed=2)
+    return batch  # type: ignore[no-any-return]
+
+
+def queued(batch: Batch) -> list[int]:
+    return list(batch.pages.filter(status="queued").values_list("number", flat=True))
+
+
+@pytest.mark.parametrize(
+    ("data", "numbers"),
+    [
+        ({}, [1, 2]),
+        ({"page": ["2"], "selected": "1"}, [2]),
+        ({"page": ["1", "99"]}, [1]),
+        ({"code": "timeout"}, [1]),
+        ({"code": "timeout", "page": ["2"]}, [1]),  # the button of one reason, with another page ticked
+        ({"selected": "1"}, []),
+        ({"page": ["x"]}, []),
+        ({"page": ["9" * 30]}, []),
+        ({"code": "nonsense"}, []),
+        ({"rotation": "45"}, []),
+        ({"languages": ["xyz"]}, []),
+    ],
+)
+def test_which_pages_are_read_again(failed, user, data, numbers):
+    client_of(user).post(url_of("batches:retry", failed), data)
+    assert queued(failed) == numbers
+
+
+def test_pages_are_read_again_otherwise(failed, user):
+    data = {"page": ["2"], "languages": ["deu", "fra"], "segmentation": "sparse", "rotation": "270"}
+    client_of(user).post(url_of("batches:retry", failed), data)
+    chosen = {"languages": ["deu", "fra"], "segmentation": "sparse", "rotation": 270}
+    assert [page.options for page in failed.pages.all()] == [None, chosen]
+
+
+def test_what_is_left_empty_stays_as_it_is(failed, user):
+    data = {"languages": [], "segmentation": "", "rotation": "0"}
+    client_of(user).post(url_of("batches:retry", failed), data)
+    page = failed.pages.get(number=1)
+    assert page.options == failed.options
+
+
+def test_nothing_ticked_is_told(failed, user):
+    answer = client_of(user).post(url_of("batches:retry", failed), {"selected": "1"}, follow=True)
+    assert b"Tick the pages" in answer.content
+
+
+def test_problems_are_grouped_by_reason(failed, user):
+    SourceFile.objects.create(
+        batch=failed, position=3, name="plan.svg", sha256="", size=1, status="rejected",
+        error_code="unsupported_type", error_message="Not an image.",
+    )  # fmt: skip
+    for name in ("problems", "detail"):
+        content = client_of(user).get(url_of(f"batches:{name}", failed)).content.decode()
+        titles = re.findall(r"<summary><strong>(.+?)</strong>", content)
+        assert titles == ["Not a type that is read", "Tesseract stopped", "Took too long"]
+        assert "plan.svg" in content
+        assert "&lt;b&gt;It crashed.&lt;/b&gt;" in content
+        assert content.count("reading again may help") == 2
+
+
+def test_a_batch_without_problems_shows_none(batch, user):
+    assert client_of(user).get(url_of("batches:problems", batch)).content.strip() == b""
+
+
+def test_a_page_that_failed_can_be_read_again_from_its_own_page(failed, user):
+    content = client_of(user).get(url_of("batches:page", failed)).content
+    assert b"Read this page again" in content
+    failed.pages.update(status="succeeded")
+    assert b"Read this page again" not in client_of(user).get(url_of("batches:page", failed)).content
+
+
+def test_a_form_that_is_sent_twice_is_one_batch(user, tmp_path: Path):
+    (scan,) = write_scans(tmp_path, 1)
+    client = client_of(user)
+    key = re.search(rb'name="submission" value="([0-9a-f-]{36})"', client.get("/batches/new/").content)
+    assert key
+    places = set()
+    for _ in range(2):
+        file = SimpleUploadedFile("scan.png", scan.read_bytes())
+        data = {"files": [file], "languages": ["eng"], "submission": key[1].decode()}
+        places.add(client.post("/batches/new/", data).url)  # type: ignore[attr-defined]
+    assert len(places) == Batch.objects.count() == 1
 
 
 def test_forms_of_other_sites_are_refused(batch, user):

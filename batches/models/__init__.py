@@ -7,7 +7,7 @@ and is told so by the answer False (or 0). Counters and `last_seq` change under 
 
 from batches.models.batch import MAX_LOSSES, Batch
 from batches.models.event import BatchEvent
-from batches.models.page import Page
+from batches.models.page import Page, PageQuerySet
 from batches.models.source import SourceFile
 
-__all__ = ["MAX_LOSSES", "Batch", "BatchEvent", "Page", "SourceFile"]
+__all__ = ["MAX_LOSSES", "Batch", "BatchEvent", "Page", "PageQuerySet", "SourceFile"]

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from batches.errors import NothingRead, NothingToRead, OcrError, TooManyPages
+from batches.models.pace import Pace
 from batches.ocr import Options
 
 MAX_LOSSES = 3  # so often a worker may be lost over the same work
@@ -34,9 +35,16 @@ class BatchQuerySet(models.QuerySet["Batch"]):
             return self.none()
         return self if getattr(user, "is_staff", False) else self.filter(owner_id=user.pk)
 
+    def for_change(self) -> Self:
+        """Rows locked until the transaction ends, each with the database's clock as `now`.
+
+        On SQLite the transaction is the lock. The clock of this machine decides nothing: it may be wrong.
+        """
+        return self.select_for_update().annotate(now=Now())
+
     def locked(self, pk: uuid.UUID) -> "Batch":
-        """The batch, its row locked until the transaction ends. On SQLite the transaction is the lock."""
-        return self.select_for_update().get(pk=pk)
+        """The batch, to be changed. Raises DoesNotExist where it was deleted."""
+        return self.for_change().get(pk=pk)
 
     def to_prepare(self) -> Self:
         """Batches whose files wait to be looked at, and that nobody has in hand."""
@@ -46,7 +54,7 @@ class BatchQuerySet(models.QuerySet["Batch"]):
     def unended(self) -> Self:
         """Batches whose pages have all ended, though they themselves have not."""
         return self.filter(
-            status__in=[Batch.Status.RUNNING, Batch.Status.CANCELLING],
+            status__in=[Batch.Status.RUNNING, Batch.Status.PAUSED, Batch.Status.CANCELLING],
             total__lte=F("succeeded") + F("failed") + F("cancelled"),
         )
 
@@ -68,17 +76,21 @@ class Batch(models.Model):
         QUEUED = "queued"
         PREPARING = "preparing"
         RUNNING = "running"
+        PAUSED = "paused"
         CANCELLING = "cancelling"
         COMPLETED = "completed"
         FAILED = "failed"
         CANCELLED = "cancelled"
 
     ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
+    READING = (Status.RUNNING, Status.PAUSED)
 
+    now: datetime  # the database's clock; only on a batch that is locked
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=200)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="batches")
     options = models.JSONField()
+    submission = models.UUIDField(null=True, blank=True, editable=False)  # the form it came from
     status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED, db_index=True)
     total = models.PositiveIntegerField(default=0)
     succeeded = models.PositiveIntegerField(default=0)
@@ -90,6 +102,10 @@ class Batch(models.Model):
     created = models.DateTimeField(default=timezone.now)
     run_started = models.DateTimeField(null=True, blank=True)  # when reading began, or began again
     run_offset = models.PositiveIntegerField(default=0)  # pages that had been read or failed by then
+    page_ended = models.DateTimeField(null=True, blank=True)  # the latest; or when reading began
+    pace_pages = models.PositiveIntegerField(default=0)  # see Pace
+    pace_mean = models.FloatField(default=0.0)  # seconds
+    pace_variance = models.FloatField(default=0.0)
     finished = models.DateTimeField(null=True, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)  # of the worker that prepares it
     claimed_at = models.DateTimeField(null=True, blank=True)
@@ -106,6 +122,7 @@ class Batch(models.Model):
                 condition=Q(total__gte=F("succeeded") + F("failed") + F("cancelled")),
                 name="batch_counts_within_total",
             ),
+            models.UniqueConstraint(fields=["owner", "submission"], name="batch_submitted_once"),
         )
 
     def __str__(self) -> str:
@@ -131,20 +148,25 @@ class Batch(models.Model):
         return self.status in self.ENDED
 
     @property
-    def pages_per_minute(self) -> float | None:
-        """Measured over the run that is going on or was the last; None before its second page."""
-        done = self.succeeded + self.failed - self.run_offset
-        if done < 2 or self.run_started is None:
-            return None
-        seconds = ((self.finished or timezone.now()) - self.run_started).total_seconds()
-        return round(60 * done / seconds, 1) if seconds > 0 else None
+    def pace(self) -> Pace:
+        """How fast pages have been ending lately."""
+        return Pace(self.pace_pages, self.pace_mean, self.pace_variance)
 
     @property
-    def eta_seconds(self) -> int | None:
-        """Seconds until the last page, at the rate measured; None unless running at a known rate."""
-        if self.status != self.Status.RUNNING or not self.pages_per_minute:
+    def pages_per_minute(self) -> float | None:
+        """While it runs, as of late; once it has ended, over the whole run. None before its second page."""
+        if not self.finished:
+            return self.pace.pages_per_minute
+        done = self.succeeded + self.failed - self.run_offset
+        seconds = (self.finished - self.run_started).total_seconds() if self.run_started else 0
+        return round(60 * done / seconds, 1) if done >= 2 and seconds > 0 else None
+
+    @property
+    def seconds_left(self) -> tuple[float, float] | None:
+        """How long until its last page, from and to. None unless it runs and enough has been measured."""
+        if self.status != self.Status.RUNNING:
             return None
-        return round(60 * (self.total - self.current) / self.pages_per_minute)
+        return self.pace.seconds_left(self.total - self.current)
 
     @property
     def folder(self) -> Path:
@@ -171,16 +193,25 @@ class Batch(models.Model):
 
     def run(self) -> bool:
         """Pages may be read, from now on; or again, after a retry."""
-        return self._move(
-            [self.Status.PREPARING, *self.ENDED],
-            self.Status.RUNNING,
-            run_started=timezone.now(),
-            run_offset=self.succeeded + self.failed,
-            finished=None,
-            error_code="",
-            error_message="",
-            lease_expires_at=None,
-        )
+        old = [self.Status.PREPARING, *self.ENDED]
+        fields: dict[str, Any] = {"finished": None, "error_code": "", "error_message": ""}
+        return self._move(old, self.Status.RUNNING, lease_expires_at=None, **fields, **self._measured_anew())
+
+    def pause(self) -> bool:
+        """Let the pages in hand end, and start none."""
+        return self._move([self.Status.RUNNING], self.Status.PAUSED)
+
+    def resume(self) -> bool:
+        """Go on where it stood."""
+        return self._move([self.Status.PAUSED], self.Status.RUNNING, **self._measured_anew())
+
+    def measure_anew(self) -> None:
+        """What was measured so far says nothing of what comes: pages that had ended are read again."""
+        self._move(self.READING, self.status, **self._measured_anew())
+
+    def _measured_anew(self) -> dict[str, Any]:
+        measured = {"run_started": self.now, "run_offset": self.succeeded + self.failed}
+        return measured | {"page_ended": self.now, "pace_pages": 0, "pace_mean": 0.0, "pace_variance": 0.0}
 
     def queue_again(self) -> bool:
         """Back to the beginning, with files that nobody has looked at yet."""
@@ -195,7 +226,7 @@ class Batch(models.Model):
 
     def cancel(self) -> bool:
         """Start nothing more. Ends at once unless pages are in hand: then `end_if_done` ends it."""
-        if self._move([self.Status.RUNNING], self.Status.CANCELLING):
+        if self._move(self.READING, self.Status.CANCELLING):
             return True
         waiting = [self.Status.QUEUED, self.Status.PREPARING]
         return self._end(waiting, self.Status.CANCELLED, lease_expires_at=None)
@@ -207,14 +238,14 @@ class Batch(models.Model):
         if self.status == self.Status.CANCELLING:
             return self._end([self.Status.CANCELLING], self.Status.CANCELLED)
         if self.succeeded:
-            return self._end([self.Status.RUNNING], self.Status.COMPLETED)
-        return self._end([self.Status.RUNNING], self.Status.FAILED, NothingRead())
+            return self._end(self.READING, self.Status.COMPLETED)
+        return self._end(self.READING, self.Status.FAILED, NothingRead())
 
     def _end(self, old: Iterable[str], new: str, error: OcrError | None = None, **fields: Any) -> bool:
         return self._move(
             old,
             new,
-            finished=timezone.now(),
+            finished=self.now,
             error_code=error.code if error else "",
             error_message=str(error) if error else "",
             **fields,
@@ -226,6 +257,17 @@ class Batch(models.Model):
         """`n` pages more (or fewer) have ended as `status`."""
         setattr(self, status, getattr(self, status) + n)
         self.save(update_fields=[status])
+
+    def page_has_ended(self, status: str) -> None:
+        """One page more has ended as `status`; what that says of the pace is kept."""
+        fields = [status]
+        setattr(self, status, getattr(self, status) + 1)
+        if self.status == self.Status.RUNNING and self.page_ended:
+            pace = self.pace.after((self.now - self.page_ended).total_seconds())
+            self.pace_pages, self.pace_mean, self.pace_variance = pace.pages, pace.mean, pace.variance
+            self.page_ended = self.now
+            fields += ["pace_pages", "pace_mean", "pace_variance", "page_ended"]
+        self.save(update_fields=fields)
 
     def next_seqs(self, n: int) -> range:
         """The next `n` event numbers, taken for good."""

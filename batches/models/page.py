@@ -11,7 +11,7 @@ from batches.documents import Document
 from batches.errors import OcrError
 from batches.models.batch import Batch, lease
 from batches.models.source import SourceFile
-from batches.ocr import PageResult
+from batches.ocr import Options, PageResult
 
 
 def batches_in_turn() -> QuerySet[Batch]:
@@ -69,10 +69,11 @@ class PageQuerySet(models.QuerySet["Page"]):
         """None of them will be read. Answers how many that were."""
         return self.filter(status=Page.Status.QUEUED).update(status=Page.Status.CANCELLED)
 
-    def requeue(self, status: str) -> int:
-        """Those that ended as `status` are to be read again. Answers how many that are."""
+    def requeue(self, status: str, options: Options | None) -> int:
+        """Those that ended as `status` are to be read again, as before or with `options`. Answers how many."""
+        fields = {"options": options.as_json()} if options else {}
         return self.filter(status=status).update(
-            status=Page.Status.QUEUED, losses=0, error_code="", error_message=""
+            status=Page.Status.QUEUED, losses=0, error_code="", error_message="", **fields
         )
 
 
@@ -93,6 +94,7 @@ class Page(models.Model):
     source = models.ForeignKey(SourceFile, on_delete=models.CASCADE, related_name="pages")
     number = models.PositiveIntegerField()  # in the batch, from 1
     index = models.PositiveIntegerField()  # in the file, from 0
+    options = models.JSONField(null=True, blank=True)  # where it is read otherwise than its batch
     status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED)
     attempt = models.PositiveIntegerField(default=0)
     losses = models.PositiveSmallIntegerField(default=0)
@@ -131,6 +133,10 @@ class Page(models.Model):
     def __str__(self) -> str:
         return f"Page {self.number}"
 
+    def reading_options(self) -> Options:
+        """How it is read. Raises BadOptions."""
+        return Options.parse(self.options or self.batch.options)
+
     @property
     def image_path(self) -> Path:
         """The page as people see it, in a file that we wrote. There once an attempt has decoded it."""
@@ -150,6 +156,7 @@ class Page(models.Model):
             width=result.width,
             height=result.height,
             dpi=result.dpi,
+            rotation=result.rotation,
             engine=result.engine,
         )
 

@@ -17,7 +17,7 @@ from batches.models import Batch, Page
 from batches.tasks.mending import mend
 from batches.tasks.preparing import prepare
 from batches.tasks.reading import read
-from batches.tasks.tokens import wake
+from batches.tasks.tokens import drop_waiting_sweeps, wake
 
 __all__ = ["mend", "prepare", "read", "sweep", "wake", "work"]
 
@@ -37,8 +37,10 @@ def work() -> None:
 
 @shared_task
 def sweep() -> None:
-    """Mend, from time to time."""
-    mend()
+    """Mend, from time to time, and say in the log what was mended."""
+    drop_waiting_sweeps()
+    for line in mend():
+        logger.warning("%s", line)
 
 
 @worker_init.connect

@@ -1,8 +1,8 @@
 """Mending what crashes left behind."""
 
-import logging
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from django.conf import settings
@@ -14,58 +14,85 @@ from batches.models import MAX_LOSSES, Batch, Page
 from batches.tasks.outcomes import end_if_done, settle
 from batches.tasks.tokens import wake
 
-logger = logging.getLogger(__name__)
-
 STALE_SECONDS = 24 * 3600  # temporary files older than this have no owner any more
 
 
-def mend() -> None:
-    """Mend what crashes left behind. Safe at any time, and twice at once: each step is a compare-and-set."""
+def mend() -> list[str]:
+    """Mend what crashes left behind; answers a line for each thing that was mended.
+
+    Safe at any time, and twice at once: each step is a compare-and-set, and only who did it tells of it.
+    """
+    steps = (_take_back_pages, _end_batches, _wake, _remove_stale, _remove_abandoned, _remove_ownerless)
+    return [line for step in steps for line in step()]
+
+
+def _take_back_pages() -> Iterator[str]:
+    """A page whose worker is gone: back into the queue, or ended if it is wanted no more or lost too often."""
     for page in Page.objects.abandoned().select_related("batch", "source")[:1000]:
-        _take_back(page)
+        what = f"Page {page.number} of batch {page.batch_id} was abandoned in attempt {page.attempt}"
+        if page.batch.status == Batch.Status.CANCELLING:
+            if settle(page, None):
+                yield f"{what}: not read, its batch was cancelled"
+        elif page.losses + 1 >= MAX_LOSSES:
+            if settle(page, WorkerLost()):
+                yield f"{what}: failed, after {MAX_LOSSES} lost workers"
+        elif page.lose():
+            yield f"{what}: queued again"
+
+
+def _end_batches() -> Iterator[str]:
     for batch in Batch.objects.unended():
-        _end(batch)
-    if Batch.objects.to_prepare().exists() or Page.objects.waiting().exists():
-        wake()
-    _remove_stale(settings.TMP_DIR)
-    _remove_ownerless(settings.DATA_DIR / "batches")
+        with transaction.atomic():
+            locked = Batch.objects.for_change().filter(pk=batch.pk).first()
+            if locked and (changes := end_if_done(locked)):
+                publish(locked, *changes)
+                yield f"Batch {batch.pk} had ended unnoticed: {locked.status}"
 
 
-def _take_back(page: Page) -> None:
-    """A page whose worker is gone: back into the queue, or failed if this has happened too often."""
-    if page.batch.status == Batch.Status.CANCELLING:
-        settle(page, None)
-    elif page.losses + 1 >= MAX_LOSSES:
-        settle(page, WorkerLost())
-    elif page.lose():
-        logger.warning("Page %s was abandoned in attempt %s: queued again", page.pk, page.attempt)
+def _wake() -> Iterator[str]:
+    if (Batch.objects.to_prepare().exists() or Page.objects.waiting().exists()) and wake():
+        yield "Work was waiting with no token for it: one was put"
 
 
-def _end(batch: Batch) -> None:
-    with transaction.atomic():
-        locked = Batch.objects.locked(batch.pk)
-        if changes := end_if_done(locked):
-            logger.warning("Batch %s had ended unnoticed", batch.pk)
-            publish(locked, *changes)
-
-
-def _remove_stale(folder: Path) -> None:
+def _remove_stale() -> Iterator[str]:
     """Old temporary files. Workers make and remove theirs meanwhile."""
-    for path in folder.iterdir():
+    for path in settings.TMP_DIR.iterdir():
         if _is_stale(path):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+            _remove(path)
+            yield f"{path.name} was a temporary file that nobody needs: removed"
 
 
-def _remove_ownerless(folder: Path) -> None:
+def _remove_abandoned() -> Iterator[str]:
+    """Folders of attempts at a page that are over: their worker was killed before it could remove them.
+
+    Not at once: a worker that was only cut off has to find there what it must stop.
+    """
+    for path in settings.TMP_DIR.glob("page-*"):
+        _, page, attempt, *_ = path.name.split("-")
+        over = _is_older(path, settings.LEASE_SECONDS)
+        if over and not Page.objects.filter(pk=page, attempt=attempt, status=Page.Status.RUNNING).exists():
+            _remove(path)
+            yield f"{path.name} was left behind by a worker: removed"
+
+
+def _remove_ownerless() -> Iterator[str]:
     """Folders of batches that never came to be, or that were deleted while something was being written."""
-    for path in folder.glob("????????-????-????-????-????????????"):
+    for path in (settings.DATA_DIR / "batches").glob("????????-????-????-????-????????????"):
         if _is_stale(path) and not Batch.objects.filter(pk=path.name).exists():
-            logger.warning("%s belongs to no batch: removed", path)
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
+            yield f"The folder {path.name} belonged to no batch: removed"
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _is_stale(path: Path) -> bool:
+    return _is_older(path, STALE_SECONDS)
+
+
+def _is_older(path: Path, seconds: float) -> bool:
     try:
-        return time.time() - path.stat().st_mtime > STALE_SECONDS
+        return time.time() - path.stat().st_mtime > seconds
     except FileNotFoundError:
         return False

@@ -19,10 +19,10 @@ def settle(page: Page, outcome: PageResult | OcrError | None) -> bool:
     False: the page is not this attempt's to end; nothing has changed.
     """
     with transaction.atomic():
-        batch = Batch.objects.select_for_update().filter(pk=page.batch_id).first()
+        batch = Batch.objects.for_change().filter(pk=page.batch_id).first()
         if batch is None or not _end(page, outcome):
             return False
-        batch.count(page.status)
+        batch.page_has_ended(page.status)
         match page.status:
             case Page.Status.SUCCEEDED:
                 told = [change(batch, "page.succeeded", page)]

@@ -31,20 +31,22 @@ SAVE_PAUSES = (0.5, 1, 2, 4, 8, 16)  # seconds between tries to save, where the 
 def read(page: Page) -> None:
     """Read the page and tell what came of it, unless another attempt holds it by then."""
     outcome: PageResult | OcrError | None
-    with _private_folder() as folder, InHand(page, folder) as in_hand:
+    with _private_folder(page) as folder, InHand(page, folder) as in_hand:
         outcome = _read(page, folder)
     if in_hand.unwanted and isinstance(outcome, OcrError):
         outcome = None
     if _save(page, outcome):
-        _remove_words(page, keep=page.attempt)
+        _remove_leftovers(page)
     else:
         page.words_path(page.attempt).unlink(missing_ok=True)
         logger.info("The result of attempt %s at page %s came too late", page.attempt, page.pk)
 
 
 @contextmanager
-def _private_folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="page-", dir=settings.TMP_DIR) as folder:
+def _private_folder(page: Page) -> Iterator[Path]:
+    """Named after the attempt, so that the sweep knows when nobody needs it any more."""
+    prefix = f"page-{page.pk}-{page.attempt}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=settings.TMP_DIR) as folder:
         yield Path(folder)
 
 
@@ -98,9 +100,10 @@ def _read(page: Page, folder: Path) -> PageResult | OcrError:
 
 
 def _recognise(page: Page, folder: Path) -> PageResult:
-    options = page.batch.reading_options()
+    options = page.reading_options()
     kind = Kind(page.source.kind)
     image = documents.load_page(page.source.path, kind, page.index, settings.MAX_PAGE_PIXELS)
+    image = image.turned(options.rotation)
     with replacing(page.image_path) as temporary:
         documents.write_rendition(image.image, temporary)
     return ocr.recognise(image, options, folder, engine=engine_name(), timeout=settings.PAGE_TIMEOUT)
@@ -111,9 +114,13 @@ def _write_words(page: Page, result: PageResult) -> None:
         temporary.write_text(json.dumps({"engine": result.engine, "words": result.words}), "utf-8")
 
 
-def _remove_words(page: Page, keep: int) -> None:
-    """What attempts before this one have left."""
-    for attempt in range(1, keep):
+def _remove_leftovers(page: Page) -> None:
+    """What attempts before this one have left, those that were killed while they wrote included."""
+    if page.attempt == 1:
+        return  # most pages, and a folder may hold a hundred thousand files
+    for path in page.image_path.parent.glob(f".{page.number:06d}*"):
+        path.unlink(missing_ok=True)
+    for attempt in range(1, page.attempt):
         page.words_path(attempt).unlink(missing_ok=True)
 
 

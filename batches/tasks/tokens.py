@@ -10,17 +10,39 @@ from django.db import transaction
 logger = logging.getLogger(__name__)
 
 
-def wake() -> None:
-    """Put a wake token, unless one waits already. Trouble with the broker is logged: the sweep comes by."""
+def wake() -> bool:
+    """Put a wake token, unless one waits already: then False.
+
+    Trouble with the broker is logged and no error: the sweep comes by.
+    """
     try:
-        # Asked by a client of its own, which answers at once if Redis is away: a user may be waiting.
-        with redis.Redis.from_url(settings.REDIS_URL, **settings.REDIS_ANSWERS_AT_ONCE) as client:
-            if not client.llen("work"):
-                current_app.send_task("batches.tasks.work")
+        with _redis() as client:
+            if client.llen("work"):
+                return False
+        current_app.send_task("batches.tasks.work")
     except Exception as error:  # kombu lets many of the client's own errors through
         logger.warning("No wake token could be put, the sweep will: %s", error)
+        return False
+    return True
 
 
 def wake_on_commit() -> None:
     """The same once the surrounding transaction has been committed: nobody wakes for what is not there."""
     transaction.on_commit(wake)
+
+
+def drop_waiting_sweeps() -> None:
+    """One sweep does for all that were put while no worker was there.
+
+    Not by an expiry: that compares the clocks of two machines.
+    """
+    try:
+        with _redis() as client:
+            client.delete("sweep")
+    except redis.RedisError as error:
+        logger.warning("Sweeps that wait could not be dropped: %s", error)
+
+
+def _redis() -> redis.Redis:
+    """A client that answers at once if Redis is away: a user may be waiting."""
+    return redis.Redis.from_url(settings.REDIS_URL, **settings.REDIS_ANSWERS_AT_ONCE)

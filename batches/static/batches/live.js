@@ -1,10 +1,12 @@
 // Renders a batch's progress from its snapshot and events. All text goes in as text, never as HTML.
 
 import { Connection } from "./connection.js";
+import { Problems } from "./problems.js";
 
 const RECENT_PAGES = 20;
+const PROBLEMS = ["page.failed", "file.rejected", "batch.retried"]; // events that change the list of them
 const STATUS = {
-  queued: "Queued", preparing: "Preparing", running: "Running", cancelling: "Cancelling",
+  queued: "Queued", preparing: "Preparing", running: "Running", paused: "Paused", cancelling: "Cancelling",
   completed: "Completed", failed: "Failed", cancelled: "Cancelled",
 };
 const CONNECTION = {
@@ -12,12 +14,13 @@ const CONNECTION = {
   "signed out": "signed out: reload to sign in", gone: "this batch is no longer there",
 };
 
-function duration(seconds) {
-  if (seconds < 60) return "less than a minute";
-  const minutes = Math.round(seconds / 60);
-  if (minutes < 60) return minutes === 1 ? "about a minute" : `about ${minutes} minutes`;
-  const hours = Math.round(minutes / 6) / 10;
-  return hours === 1 ? "about an hour" : `about ${hours} hours`;
+// A range in the words people use: "4 to 6 minutes", "about an hour".
+function duration([from, to]) {
+  if (to < 60) return "less than a minute";
+  const [size, unit, one] = to < 5400 ? [60, "minutes", "about a minute"] : [3600, "hours", "about an hour"];
+  const [low, high] = [from, to].map((seconds) => Math.max(1, Math.round(seconds / size)));
+  if (low < high) return `${low} to ${high} ${unit}`;
+  return high === 1 ? one : `about ${high} ${unit}`;
 }
 
 function sentence(batch) {
@@ -26,7 +29,8 @@ function sentence(batch) {
     case "preparing": return "Looking at the files.";
     case "running":
       return `Reading: ${batch.current} of ${batch.total}` +
-        (batch.eta_seconds === null ? ", estimating the time left." : `, ${duration(batch.eta_seconds)} left.`);
+        (batch.eta_range === null ? ", estimating the time left." : `, ${duration(batch.eta_range)} left.`);
+    case "paused": return `Paused: ${batch.current} of ${batch.total}. No page is begun until you resume.`;
     case "cancelling": return "Cancelling: the pages in hand are being stopped.";
     case "completed":
       return batch.failed + batch.cancelled
@@ -41,6 +45,8 @@ class LivePage {
   constructor(root) {
     this.root = root;
     this.title = document.title;
+    const problems = document.querySelector("[data-problems]");
+    this.problems = problems && new Problems(problems);
     this.stateSeq = Number(root.dataset.seq);
     new Connection({
       id: root.dataset.live,
@@ -62,13 +68,12 @@ class LivePage {
 
   showConnection(state) {
     this.set("connection", CONNECTION[state]).dataset.state = state;
+    if (state === "live" || state === "polling") this.problems?.lineIsBack();
   }
 
   showEvent(event) {
-    if (event.type === "batch.retried") this.forgetFailures();
     if (event.type === "page.succeeded") this.addRead(event.page);
-    if (event.type === "page.failed") this.addFailure(`page:${event.page.number}`, event.page);
-    if (event.type === "file.rejected") this.addFailure(`file:${event.file.number}`, event.file);
+    if (PROBLEMS.includes(event.type)) this.problems?.changed();
     this.showBatch(event.batch, event.seq);
   }
 
@@ -80,7 +85,8 @@ class LivePage {
     this.set("sentence", sentence(batch));
     this.set("count", `${batch.current} of ${batch.total}`);
     this.set("percentage", `${batch.percentage} %`);
-    this.set("eta", batch.eta_seconds === null ? "–" : duration(batch.eta_seconds));
+    const left = batch.eta_range === null ? "estimating" : duration(batch.eta_range);
+    this.set("eta", batch.status === "running" ? left : "–");
     this.set("rate", batch.pages_per_minute === null ? "–" : String(batch.pages_per_minute));
     for (const name of ["succeeded", "failed", "cancelled"]) this.set(name, String(batch[name]));
     const bar = this.root.querySelector('[data-field="bar"]');
@@ -109,24 +115,6 @@ class LivePage {
     ]));
     while (list.children.length > RECENT_PAGES) list.lastElementChild.remove();
     document.querySelector("[data-empty]").hidden = true;
-  }
-
-  // A page has a file's name and a page to go to; a file that was refused has only a name.
-  addFailure(key, { number, filename, name, error }) {
-    const section = document.querySelector('[data-list="failures"]');
-    if (!section) return;
-    const list = section.querySelector(".failures");
-    const file = document.createElement("strong");
-    file.textContent = filename ?? name;
-    const link = filename === undefined ? [] : [this.pageLink(number)];
-    list.append(this.item(key, list, [...link, file, this.span("reason", error.message)]));
-    section.hidden = false;
-  }
-
-  forgetFailures() {
-    const section = document.querySelector('[data-list="failures"]');
-    section?.querySelectorAll('[data-key^="page:"]').forEach((item) => item.remove());
-    if (section) section.hidden = !section.querySelector("li");
   }
 
   // One row a key: an event that tells what the page shows already replaces its row.
