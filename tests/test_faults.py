@@ -3,13 +3,17 @@
 import os
 import signal
 import time
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from celery import current_app
 from django.conf import settings as site
 from django.db import connection
+from django.utils import timezone
 
 from batches import services
 from batches.models import Batch, Page
@@ -185,6 +189,78 @@ def test_a_redis_that_is_restarted_in_mid_batch(stack, redis_server, make_batch,
     wait_for(lambda: ended(batch))
     check_invariants(batch)
     assert batch.succeeded == 25
+
+
+def test_the_same_task_delivered_five_times(start, make_batch):
+    """At once and one after the other, before the work, during it and after it."""
+    batch = make_batch(3)
+    same = partial(current_app.send_task, "batches.tasks.work", task_id=str(batch.pk))
+    for _ in range(5):
+        same()
+    start("worker", **QUICK)
+    wait_for(lambda: Batch.objects.get(pk=batch.pk).current)
+    for _ in range(5):
+        same()
+    wait_for(lambda: ended(batch))
+    same()
+    with redis.Redis.from_url(site.REDIS_URL) as client:
+        wait_for(lambda: not client.llen("work"))
+    check_invariants(batch)
+    assert [(page.attempt, page.status) for page in batch.pages.all()] == [(1, "succeeded")] * 3
+
+
+def test_pause_and_resume_with_pages_in_hand(start, shim, make_batch, tmp_path: Path):
+    start("worker", shim=shim(f'echo $$ >> {tmp_path}/pids; sleep 2; exec $REAL "$@"'), **QUICK)
+    batch = make_batch(5)
+    in_hand(2, tmp_path)
+    services.pause_batch(batch)
+    wait_for(lambda: Batch.objects.get(pk=batch.pk).succeeded == 2)
+    time.sleep(3)  # no page is begun
+    assert sorted(batch.pages.values_list("status", flat=True)) == ["queued"] * 3 + ["succeeded"] * 2
+    services.resume_batch(batch)
+    wait_for(lambda: ended(batch))
+    check_invariants(batch)
+    assert [page.attempt for page in batch.pages.all()] == [1] * 5
+
+
+WRONG_CLOCK = """
+import datetime, os, time
+open(os.path.join(os.path.dirname(__file__), "is_wrong"), "w").close()
+off, right = float(os.environ["CLOCK_OFF"]), time.time
+time.time = lambda: right() + off
+time.time_ns = lambda: int(time.time() * 1e9)
+class Wrong(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls.fromtimestamp(time.time(), tz)
+    @classmethod
+    def utcnow(cls):
+        return cls.utcfromtimestamp(time.time())
+datetime.datetime = Wrong
+"""
+
+
+def test_workers_whose_clocks_are_an_hour_off(start, slow: Path, make_batch, tmp_path: Path):
+    """They hold their pages beyond the lease, and those of their lost pool processes are soon read again."""
+    clock = tmp_path / "clock"
+    clock.mkdir()
+    (clock / "sitecustomize.py").write_text(WRONG_CLOCK)
+    start("beat", **QUICK)
+    one = QUICK | {"WORKER_SLOTS": "1", "PYTHONPATH": str(clock)}
+    workers = [start("worker", shim=slow, **one, CLOCK_OFF=off) for off in ("3600", "-3600")]
+    batch = make_batch(2)
+    in_hand(2, tmp_path)
+    time.sleep(8)  # the lease and a sweep
+    assert (clock / "is_wrong").exists()
+    assert [page.attempt for page in batch.pages.all()] == [1, 1]
+    (tmp_path / "slow").unlink()
+    for pid in [pid for worker in workers for pid in children(worker.process.pid)]:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: ended(batch), 36)
+    check_invariants(batch)
+    assert [(page.attempt, page.status) for page in batch.pages.all()] == [(2, "succeeded")] * 2
+    times = [*batch.events.values_list("created", flat=True), batch.run_started, batch.finished]
+    assert all(abs(told - timezone.now()) < timedelta(minutes=2) for told in times if told)
 
 
 @pytest.mark.skipif(POSTGRES is None, reason="only where the tests run on PostgreSQL")
