@@ -19,6 +19,7 @@ from batches.errors import NO_SPACE, NoSpace
 from batches.events import change, publish
 from batches.files import store
 from batches.models import Batch, Page, SourceFile
+from batches.names import shown
 from batches.ocr import Options
 from batches.tasks.outcomes import end_if_done
 from batches.tasks.tokens import wake_on_commit
@@ -53,7 +54,7 @@ def create_batch(owner: User, name: str, uploads: Sequence[Upload], options: Opt
     disk refuses; then nothing is left behind. Trouble with the broker is no error: the sweep comes by.
     """
     ocr.probe().check_languages(options.languages)
-    batch = Batch(owner=owner, name=name, options=options.as_json())
+    batch = Batch(owner=owner, name=shown(name, 200), options=options.as_json())
     try:
         files = [_keep(batch, upload, position) for position, upload in enumerate(uploads, 1)]
         with transaction.atomic():
@@ -70,7 +71,7 @@ def create_batch(owner: User, name: str, uploads: Sequence[Upload], options: Opt
 
 
 def _keep(batch: Batch, upload: Upload, position: int) -> SourceFile:
-    source = SourceFile(batch=batch, position=position, name=(upload.name or "unnamed")[-255:])
+    source = SourceFile(batch=batch, position=position, name=shown(upload.name or "", 255))
     source.sha256, source.size = store(upload.chunks(), source.path)
     return source
 
