@@ -16,8 +16,8 @@ def shown(name: str, characters: int) -> str:
     right-to-left override as ⟨U+202E⟩. What is no character (a byte that was no UTF-8) becomes �.
     """
     whole = "".join(map(_visible, name)).strip() or "unnamed"
-    keep = characters
-    while len(short := _shortened(whole, keep)) > characters or len(short.encode()) > MAX_BYTES:
+    keep = min(characters, len(whole))
+    while len((short := _shortened(whole, keep)).encode()) > MAX_BYTES:
         keep -= 1
     return short
 
