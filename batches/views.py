@@ -201,6 +201,9 @@ def page_image(request: HttpRequest, pk: UUID, number: int) -> HttpResponseBase:
         raise Http404("There is no image of this page yet.") from error
     response = HttpResponse(content, content_type="image/jpeg")
     response["Cache-Control"] = "private, max-age=3600"
+    response["Content-Security-Policy"] = (
+        "sandbox"  # nothing else: a browser styles its picture viewer inline
+    )
     return response
 
 
