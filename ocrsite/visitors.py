@@ -25,11 +25,14 @@ def address_of(request: HttpRequest) -> str | None:
     return None
 
 
-def locked_out(request: HttpRequest, response: HttpResponse, credentials: dict[str, Any]) -> HttpResponse:
-    """Too many wrong passwords: what to do, and when."""
-    tried = AccessAttempt.objects.filter(
-        username=credentials.get("username"), ip_address=address_of(request)
-    ).order_by("-attempt_time")
+def locked_out(request: HttpRequest, *given: Any) -> HttpResponse:
+    """Too many wrong passwords: what to do, and when.
+
+    django-axes keeps the name on the request; what it gives beside differs between sync and async.
+    """
+    name = request.axes_credentials["username"]  # type: ignore[attr-defined]
+    tried = AccessAttempt.objects.filter(username=name, ip_address=address_of(request))
+    tried = tried.order_by("-attempt_time")
     last = tried.values_list("attempt_time", flat=True).first() or timezone.now()
     wait = max(last + settings.AXES_COOLOFF_TIME - timezone.now(), timedelta(seconds=1))
     return too_many(request, "sign-in", round(wait.total_seconds()))

@@ -54,6 +54,14 @@ def test_too_many_wrong_passwords_have_to_wait(locked):
     assert guess("reads-cards", url="/admin/login/").status_code == 429
 
 
+async def test_the_wait_is_told_under_asgi_too(user, async_client):
+    data = {"username": "ada", "password": "wrong"}
+    for _ in range(4):
+        answer = await async_client.post(LOGIN, data)
+    assert answer.status_code == 429
+    assert b"Try again in 15 minutes" in answer.content
+
+
 def test_nobody_else_has_to_wait(locked, other):
     other.set_password("reads-cards")
     other.save()
