@@ -151,6 +151,23 @@ class TooManyPages(OcrError):
     message = "The batch has more pages than this server takes at once. Split it into several batches."
 
 
+class BatchTooLarge(OcrError):
+    code = "batch_too_large"
+    title = "Batch too large"
+    retryable = False
+    message = (
+        "The files are larger together than this server takes in one batch. Split them into several batches."
+    )
+
+
+class TooManyBatches(OcrError):
+    code = "too_many_batches"
+    title = "Too many batches"
+    message = (
+        "You have as many unfinished batches as this server allows. Wait until one has ended, or cancel one."
+    )
+
+
 class BadOptions(OcrError):
     code = "bad_options"
     title = "Options not valid"

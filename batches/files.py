@@ -1,9 +1,10 @@
 """Files that are there whole or not at all. Knows no Django."""
 
+import asyncio
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,3 +38,10 @@ def store(chunks: Iterable[bytes], path: Path) -> tuple[str, int]:
             digest.update(chunk)
             size += len(chunk)
     return digest.hexdigest(), size
+
+
+async def chunks_of(path: Path, size: int = 1 << 18) -> AsyncIterator[bytes]:
+    """The file in pieces of `size` bytes, each read in a thread."""
+    with await asyncio.to_thread(path.open, "rb") as file:
+        while chunk := await asyncio.to_thread(file.read, size):
+            yield chunk

@@ -5,12 +5,14 @@ from typing import Any
 from uuid import uuid4
 
 from django import forms
+from django.contrib.auth.models import User
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Q
 from django.template.defaultfilters import filesizeformat
 from natsort import natsorted, ns
 
-from batches.errors import by_code
+from batches.errors import OcrError, by_code
+from batches.limits import check_room
 from batches.ocr import Options, Segmentation
 
 # What people call the models that come with Debian's packages; of others the code is shown.
@@ -75,8 +77,11 @@ class NewBatchForm(forms.Form):
         widget=forms.CheckboxSelectMultiple, help_text="All that occur on the pages; each one costs time."
     )
 
-    def __init__(self, *args: Any, languages: Iterable[str], max_bytes: int, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, owner: User, languages: Iterable[str], max_bytes: int, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self.owner = owner
         choices = language_choices(languages)
         field = self.fields["languages"]
         assert isinstance(field, forms.MultipleChoiceField)
@@ -87,7 +92,11 @@ class NewBatchForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
         if not data.get("name") and data.get("files"):
-            data["name"] = data["files"][0].name[:200]
+            data["name"] = data["files"][0].name
+        try:
+            check_room(self.owner, sum(file.size for file in data.get("files", [])))
+        except OcrError as error:
+            raise forms.ValidationError(str(error), error.code) from error
         return data
 
     def options(self) -> Options:

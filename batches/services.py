@@ -21,6 +21,7 @@ from batches.errors import NO_SPACE, NoSpace
 from batches.events import change, publish
 from batches.files import store
 from batches.models import Batch, Page, PageQuerySet, SourceFile
+from batches.names import shown
 from batches.ocr import Options
 from batches.tasks.outcomes import end_if_done
 from batches.tasks.tokens import wake_on_commit
@@ -60,7 +61,7 @@ def create_batch(
     if batch := _submitted(owner, submission):
         return batch
     ocr.probe().check_languages(options.languages)
-    batch = Batch(owner=owner, name=name, options=options.as_json(), submission=submission)
+    batch = Batch(owner=owner, name=shown(name, 200), options=options.as_json(), submission=submission)
     try:
         files = [_keep(batch, upload, position) for position, upload in enumerate(uploads, 1)]
         return _queue(batch, files)
@@ -88,7 +89,7 @@ def _queue(batch: Batch, files: list[SourceFile]) -> Batch:
 
 
 def _keep(batch: Batch, upload: Upload, position: int) -> SourceFile:
-    source = SourceFile(batch=batch, position=position, name=(upload.name or "unnamed")[-255:])
+    source = SourceFile(batch=batch, position=position, name=shown(upload.name or "", 255))
     source.sha256, source.size = store(upload.chunks(), source.path)
     return source
 

@@ -17,6 +17,7 @@ urlpatterns = [
     path("batches/<uuid:pk>/delete/", views.batch_delete, name="delete"),
     path("batches/<uuid:pk>/pages/<int:number>/", views.page_detail, name="page"),
     path("batches/<uuid:pk>/pages/<int:number>/image/", views.page_image, name="page-image"),
+    path("batches/<uuid:pk>/files/<int:number>/original/", views.file_original, name="original"),
     path("healthz", views.healthz, name="healthz"),
     path("readyz", views.readyz, name="readyz"),
 ]

@@ -18,17 +18,19 @@ from django.http import (
     StreamingHttpResponse,
 )
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.text import slugify
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from batches import ocr, services
 from batches.errors import OcrError
 from batches.events import events_after, page_state, snapshot
 from batches.exports.text import stream_page_texts
+from batches.files import chunks_of
 from batches.forms import NewBatchForm, RetryForm
 from batches.health import readiness
-from batches.models import Batch, Page
+from batches.limits import check_room, uploads_limited
+from batches.models import Batch, Page, SourceFile
+from batches.names import attachment
 from batches.problems import problems_of
 
 BATCHES_A_PAGE = 50
@@ -62,8 +64,10 @@ def batch_list(request: HttpRequest) -> HttpResponse:
     return render(request, "batches/list.html", {"page": page})
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 @never_cache
+@uploads_limited
 def batch_new(request: HttpRequest) -> HttpResponse:
     """Hand over files; on to the live page at once."""
     assert isinstance(request.user, User)
@@ -71,6 +75,7 @@ def batch_new(request: HttpRequest) -> HttpResponse:
         form = NewBatchForm(
             request.POST or None,
             request.FILES or None,
+            owner=request.user,
             languages=ocr.probe().languages,
             max_bytes=settings.MAX_FILE_BYTES,
         )
@@ -80,8 +85,23 @@ def batch_new(request: HttpRequest) -> HttpResponse:
             return redirect(services.create_batch(request.user, name, files, form.options(), submission))
     except OcrError as error:
         return render(request, "batches/unavailable.html", {"error": error}, status=503)
-    limits = {"bytes": settings.MAX_FILE_BYTES, "files": settings.MAX_FILES_PER_UPLOAD}
-    return render(request, "batches/new.html", {"form": form, "limits": limits})
+    return render(request, "batches/new.html", {"form": form, "limits": _limits(request.user)})
+
+
+def _limits(owner: User) -> dict[str, Any]:
+    """What is told before an upload, and whether there is room for a batch at all."""
+    try:
+        check_room(owner)
+        full = ""
+    except OcrError as error:
+        full = str(error)
+    return {
+        "files": settings.MAX_FILES_PER_UPLOAD,
+        "bytes": min(settings.MAX_FILE_BYTES, settings.MAX_BODY_BYTES),
+        "together": min(settings.MAX_BATCH_BYTES, settings.MAX_BODY_BYTES),
+        "batches": settings.MAX_BATCHES_PER_USER,
+        "full": full,
+    }
 
 
 @login_required
@@ -140,8 +160,7 @@ def batch_text(request: HttpRequest, pk: UUID) -> StreamingHttpResponse:
     response = StreamingHttpResponse(
         stream_page_texts(batch.pages.all()), content_type="text/plain; charset=utf-8"
     )
-    name = slugify(batch.name) or "batch"  # ASCII letters, digits and dashes: safe in a header
-    response["Content-Disposition"] = f'attachment; filename="{name}.txt"'
+    response["Content-Disposition"] = attachment(f"{batch.name}.txt")
     return response
 
 
@@ -232,6 +251,23 @@ def page_image(request: HttpRequest, pk: UUID, number: int) -> HttpResponseBase:
         raise Http404("There is no image of this page yet.") from error
     response = HttpResponse(content, content_type="image/jpeg")
     response["Cache-Control"] = "private, max-age=3600"
+    response["Content-Security-Policy"] = (
+        "sandbox"  # nothing else: a browser styles its picture viewer inline
+    )
+    return response
+
+
+@login_required
+@require_safe
+def file_original(request: HttpRequest, pk: UUID, number: int) -> StreamingHttpResponse:
+    """A file as it was handed over: to be kept, never to be shown, for nobody knows what is in it."""
+    source = get_object_or_404(SourceFile, batch=_batch(request, pk), position=number)
+    if not source.path.exists():
+        raise Http404("The uploaded file is no longer there.")
+    response = StreamingHttpResponse(chunks_of(source.path), content_type="application/octet-stream")
+    response["Content-Length"] = source.size
+    response["Content-Disposition"] = attachment(source.name)
+    response["Content-Security-Policy"] = "default-src 'none'; sandbox"
     return response
 
 

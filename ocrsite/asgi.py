@@ -12,6 +12,9 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 
 from batches.routing import websocket_urlpatterns  # noqa: E402
+from ocrsite import bodies  # noqa: E402
+
+bodies.install()
 
 application = ProtocolTypeRouter(
     {

@@ -6,6 +6,7 @@ Nothing is unsafe by default: without DEBUG a secret key is required, hosts are 
 import hashlib
 import os
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,11 @@ for folder in (TMP_DIR, LOG_DIR):
 
 # ---------------------------------------------------------------- limits
 MAX_FILE_BYTES = env.int("MAX_FILE_BYTES", 2 * 1024**3)
+MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", 1024**3)  # of one request: Daphne has it in memory once
+MAX_BATCH_BYTES = env.int("MAX_BATCH_BYTES", 100 * 1024**3)
+MAX_BATCHES_PER_USER = env.int("MAX_BATCHES_PER_USER", 100)  # that have not ended
 MAX_FILES_PER_UPLOAD = env.int("MAX_FILES_PER_UPLOAD", 2000)
+UPLOADS_PER_HOUR = env.int("UPLOADS_PER_HOUR", 200)  # of one user
 MAX_PAGES_PER_BATCH = env.int("MAX_PAGES_PER_BATCH", 100_000)
 MAX_PAGE_PIXELS = env.int("MAX_PAGE_PIXELS", 120_000_000)
 
@@ -64,10 +69,14 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "channels",
+    "csp",
+    "axes",
     "batches",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django_permissions_policy.PermissionsPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -75,6 +84,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "ocrsite.urls"
 ASGI_APPLICATION = "ocrsite.asgi.application"
@@ -106,6 +116,19 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+# Who guesses passwords is made to wait: counted in the database, so by all processes, and without Redis too.
+# By name and address together: neither can a stranger lock somebody out, nor one person a whole office.
+AXES_FAILURE_LIMIT = env.int("SIGN_IN_ATTEMPTS", 10)
+AXES_COOLOFF_TIME = timedelta(minutes=env.int("SIGN_IN_PAUSE_MINUTES", 15))
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = AXES_DISABLE_ACCESS_LOG = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = AXES_ENABLE_ADMIN = False
+AXES_CLIENT_IP_CALLABLE = "ocrsite.visitors.address_of"
+AXES_LOCKOUT_CALLABLE = "ocrsite.visitors.locked_out"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "batches:list"
 LOGOUT_REDIRECT_URL = "login"
@@ -116,8 +139,25 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", False) else None
+BEHIND_PROXY = env.bool("BEHIND_PROXY", False)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+PERMISSIONS_POLICY: dict[str, list[str]] = {
+    name: []
+    for name in ("camera", "display-capture", "geolocation", "microphone", "payment", "serial", "usb")
+}
+# Nothing inline, nothing from elsewhere. 'self' covers the sockets too.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'self'"],
+        "img-src": ["'self'", "data:"],  # Pico's ticks and arrows are pictures within its style sheet
+        "frame-ancestors": ["'none'"],
+        "object-src": ["'none'"],
+    }
+}
 
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
@@ -147,7 +187,7 @@ else:
     # Kept connections would pile up, one a thread of the web server; a new one costs a few milliseconds.
     DATABASE["CONN_MAX_AGE"] = 0
 
-# ---------------------------------------------------------------- Redis: Celery's broker, and the channel layer
+# ---------------------------------------------------------------- Redis: Celery's broker, channel layer, cache
 
 
 def private_redis_socket() -> Path:
@@ -167,6 +207,15 @@ REDIS_ANSWERS_AT_ONCE: dict[str, Any] = {
     "socket_connect_timeout": 2,
     "socket_timeout": 2,
     "retry": Retry(NoBackoff(), 0),
+}
+
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "ocr",
+        "OPTIONS": REDIS_ANSWERS_AT_ONCE,
+    }
 }
 
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://")

@@ -4,10 +4,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.templatetags.static import static
 from django.urls import include, path
+from django.views.decorators.http import require_safe
 
 admin.site.site_header = admin.site.site_title = "Batch OCR administration"
 
 
+@require_safe
 def favicon(request: HttpRequest) -> HttpResponse:
     """Browsers ask for it here on pages that name no icon, such as the admin's."""
     return redirect(static("batches/icon.svg"))

@@ -97,7 +97,3 @@ def test_those_who_may_only_look_are_given_no_commands(batch, user):
     assert "retry_failed_pages" not in client.get(LIST).content.decode()
     act(client, "retry_failed_pages", batch)
     assert Page.objects.filter(status="failed").exists()
-
-
-def test_a_user_who_is_not_staff_has_no_admin(batch, user):
-    assert client_of(user).get(f"{LIST}{batch.pk}/change/").status_code == 302

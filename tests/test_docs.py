@@ -81,3 +81,4 @@ def test_the_list_of_failures_is_the_products():
         (code, error.title, "yes" if error.retryable else "no", error.message)
         for code, error in by_code().items()
     ]
+    assert len({error.title for error in by_code().values()}) == len(told)

@@ -107,12 +107,9 @@ class Command(BaseCommand):
         try:
             user = User.objects.get(username=owner) if owner else services.command_line_user()
             uploads = [
-                services.LocalFile(path, _printable(str(place.with_name(path.name))))
-                for path, place in found.items()
+                services.LocalFile(path, str(place.with_name(path.name))) for path, place in found.items()
             ]
-            return services.create_batch(
-                user, _printable(name)[:200], uploads, Options(tuple(lang.split("+")))
-            )
+            return services.create_batch(user, name, uploads, Options(tuple(lang.split("+"))))
         except (LanguageMissing, User.DoesNotExist) as error:
             message = str(error) if isinstance(error, LanguageMissing) else f"There is no user {owner}."
             raise CommandError(message, returncode=WRONG_USAGE) from error
@@ -209,9 +206,9 @@ class _Stack:
                 program.stop(grace=10)
 
 
-def _printable(name: str) -> str:
-    """The name with bytes that are no UTF-8 (old archives have such names) as question marks."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+def _printable(line: str) -> str:
+    """The line with bytes that are no UTF-8 (old archives have such names) as question marks."""
+    return line.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _free_place(relative: Path, taken: set[Path]) -> Path:
