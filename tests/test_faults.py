@@ -178,15 +178,19 @@ def test_a_redis_that_is_emptied_in_mid_batch(stack, make_batch, tmp_path: Path)
     assert batch.succeeded + batch.failed == 6
 
 
-def test_a_redis_that_is_restarted_in_mid_batch(stack, redis_server, make_batch, tmp_path: Path):
+A_MINUTE = pytest.param(60, marks=pytest.mark.skipif(not os.environ.get("LONG_TESTS"), reason="takes long"))
+
+
+@pytest.mark.parametrize("away", [3, A_MINUTE])
+def test_a_redis_that_is_away_in_mid_batch(stack, redis_server, make_batch, tmp_path: Path, away: int):
     (tmp_path / "slow").unlink()
     batch = make_batch(files=[write_many_pages(tmp_path / "box.tif", 25)])
     wait_for(lambda: Batch.objects.get(pk=batch.pk).succeeded > 3)
     redis_server.process.kill()
     redis_server.process.wait()
-    time.sleep(3)
+    time.sleep(away)
     redis_server.ensure()
-    wait_for(lambda: ended(batch))
+    wait_for(lambda: ended(batch), 60)
     check_invariants(batch)
     assert batch.succeeded == 25
 
