@@ -5,6 +5,7 @@ is filled from the database, where the consumer also looks on a timer.
 """
 
 import asyncio
+import json
 import logging
 import random
 import time
@@ -34,7 +35,7 @@ TOO_MANY = 4429
 TRY_AGAIN = 4503
 
 FRAMES_PER_SECOND = 4
-EVENTS_PER_FRAME = 200
+EVENTS_PER_FRAME = 200  # of 3 kB each with the longest names: autobahn refuses to send more than 1 MB
 LOOK_EVERY = 5.0  # seconds until a lost message is noticed
 BEAT_EVERY = 15.0  # seconds of silence before an empty frame shows that the line is alive
 CHECK_EVERY = 45.0  # seconds until somebody who may no longer watch is noticed
@@ -159,6 +160,11 @@ class BatchConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     # -------------------------------------------------------------- sending
 
+    @classmethod
+    async def encode_json(cls, content: Any) -> str:
+        """As it is: escaped, a name in another script would be twice as long."""
+        return json.dumps(content, ensure_ascii=False)
+
     async def _send_events(self) -> int:
         """Send what follows `sent`, for as long as the socket is open."""
         beat = time.monotonic()
@@ -192,7 +198,7 @@ class BatchConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     async def _next_events(self) -> list[Event]:
         """The events due next: from what arrived, or from the database where there is a hole."""
         ready: list[Event] = []
-        while event := self.early.pop(self.sent + 1 + len(ready), None):
+        while len(ready) < EVENTS_PER_FRAME and (event := self.early.pop(self.sent + 1 + len(ready), None)):
             ready.append(event)
         if not ready and self.known > self.sent:
             ready = await self._saved_events()
