@@ -87,7 +87,7 @@ export class Connection {
 
   // The network is back, or somebody looks again: no need to wait out a long pause.
   retrySoon() {
-    if (this.over || this.socket?.readyState === WebSocket.OPEN) return;
+    if (this.over || this.socket) return;
     this.failures = 1;
     this.retryLater();
   }
