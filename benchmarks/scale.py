@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -61,22 +61,35 @@ def write_one_file(path: Path, pages: int) -> Path:
 # -------------------------------------------------------------- memory
 
 
+def processes() -> Iterator[Path]:
+    """The product's own, as folders of /proc."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # gone by now
+            if f"DATA_DIR={os.environ['DATA_DIR']}".encode() in (entry / "environ").read_bytes():
+                yield entry
+
+
 def memory() -> dict[str, float]:
     """MB held by each kind of process of the product; of several of a kind, the largest."""
     found: dict[str, float] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"DATA_DIR={os.environ['DATA_DIR']}".encode() not in (entry / "environ").read_bytes():
-                continue
+    for entry in processes():
+        with suppress(OSError, IndexError):
             command = (entry / "cmdline").read_text()
             held = int((entry / "status").read_text().split("VmRSS:")[1].split()[0]) / 1024
-        except (OSError, IndexError):  # gone by now
-            continue
-        kind = {"daphne": "web", "\0worker\0": "worker", "\0beat\0": "beat"}
-        for mark, name in kind.items():
-            if mark in command:
-                found[name] = max(found.get(name, 0.0), held)
+            for mark, name in {"daphne": "web", "\0worker\0": "worker"}.items():
+                if mark in command:
+                    found[name] = max(found.get(name, 0.0), held)
     return found
+
+
+def cpu_seconds() -> float:
+    """Processor time of all of them, with the children that have ended: other people's load is not in it."""
+    total = 0.0
+    for entry in processes():
+        with suppress(OSError):
+            fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            total += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return total
 
 
 class Watch:
@@ -231,10 +244,11 @@ def measure(site: Site, name: str, files: list[tuple[Path, str]]) -> Iterator[st
         yield f"{name}_claim_queries {queries}"
         yield f"{name}_event_queries {settle_queries()}"
         yield f"{name}_other_users_page_s {other_users_page(site, files[0][0].with_name('card.png')):.2f}"
-        started, before = time.monotonic(), done(batch)
+        started, before, spent = time.monotonic(), done(batch), cpu_seconds()
         wait(lambda: ended(batch) or (SECONDS and time.monotonic() - started > SECONDS), 3600)
-        rate = 60 * (done(batch) - before) / (time.monotonic() - started)
-        yield f"{name}_pages_per_minute {rate:.0f}"
+        pages = done(batch) - before
+        yield f"{name}_pages_per_minute {60 * pages / (time.monotonic() - started):.0f}"
+        yield f"{name}_cpu_ms_per_page {1000 * (cpu_seconds() - spent) / max(1, pages):.0f}"
         for process in ("web", "worker"):
             first, last = watch.span(process)
             yield f"{name}_{process}_mb_at_first {first:.0f}"
