@@ -5,8 +5,10 @@ Each command crosses rows, transaction and queue, and tells by its answer whethe
 
 import shutil
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID
@@ -25,6 +27,8 @@ from batches.names import shown
 from batches.ocr import Options
 from batches.tasks.outcomes import end_if_done
 from batches.tasks.tokens import wake_on_commit
+
+STORE_TOGETHER = 8  # files: each waits for the disk alone, and disks take eight such waits for one
 
 
 class Upload(Protocol):
@@ -63,7 +67,8 @@ def create_batch(
     ocr.probe().check_languages(options.languages)
     batch = Batch(owner=owner, name=shown(name, 200), options=options.as_json(), submission=submission)
     try:
-        files = [_keep(batch, upload, position) for position, upload in enumerate(uploads, 1)]
+        with ThreadPoolExecutor(STORE_TOGETHER) as pool:
+            files = list(pool.map(partial(_keep, batch), uploads, range(1, len(uploads) + 1)))
         return _queue(batch, files)
     except Exception as error:
         shutil.rmtree(batch.folder, ignore_errors=True)

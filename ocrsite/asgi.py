@@ -13,12 +13,14 @@ from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E40
 
 from batches.routing import websocket_urlpatterns  # noqa: E402
 from ocrsite import bodies  # noqa: E402
+from ocrsite.backpressure import WithBackpressure  # noqa: E402
 
 bodies.install()
+sockets = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))
 
 application = ProtocolTypeRouter(
     {
         "http": django_application,
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
+        "websocket": WithBackpressure(sockets),
     }
 )

@@ -47,6 +47,7 @@ MAX_FILES_PER_UPLOAD = env.int("MAX_FILES_PER_UPLOAD", 2000)
 UPLOADS_PER_HOUR = env.int("UPLOADS_PER_HOUR", 200)  # of one user
 MAX_PAGES_PER_BATCH = env.int("MAX_PAGES_PER_BATCH", 100_000)
 MAX_PAGE_PIXELS = env.int("MAX_PAGE_PIXELS", 120_000_000)
+MAX_SOCKETS_PER_USER = env.int("MAX_SOCKETS_PER_USER", 100)  # in one web process; beyond it pages poll
 
 # ---------------------------------------------------------------- reading
 PAGE_TIMEOUT = env.int("PAGE_TIMEOUT", 120)  # seconds for one recognition

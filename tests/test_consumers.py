@@ -9,7 +9,9 @@ from uuid import uuid4
 import pytest
 from channels.db import database_sync_to_async
 from channels.testing import WebsocketCommunicator
-from django.db import transaction
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.db import DatabaseError, transaction
 
 from batches import consumers, events
 from batches.models import Batch
@@ -209,3 +211,92 @@ async def test_a_batch_that_is_deleted_closes_its_sockets(batch, user):
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", ""])
 async def test_another_sites_page_gets_no_socket(batch, user, origin):
     assert not await Socket(batch.pk, user, origin=origin).connect()
+
+
+async def _code(socket: Socket) -> int:
+    """The code that an open socket is closed with, whatever comes before."""
+    while (message := await socket.line.receive_output(timeout=5))["type"] != "websocket.close":
+        pass
+    return int(message["code"])
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda user: Session.objects.all().delete(), 4401),
+        (lambda user: User.objects.filter(pk=user.pk).update(is_active=False), 4401),
+        (lambda user: user.set_password("another") or user.save(), 4401),
+        (lambda user: user.delete(), 4401),
+        (lambda user: User.objects.filter(pk=user.pk).update(is_staff=False), 4404),
+    ],
+    ids=["signed out", "shut out", "another password", "removed", "no longer staff"],
+)
+async def test_somebody_who_may_no_longer_watch_is_shown_out(batch, staff, monkeypatch, change, code):
+    """Also while events keep coming, so that there is never a quiet moment to look."""
+    monkeypatch.setattr(consumers, "CHECK_EVERY", 0.5)
+    async with Socket(batch.pk, staff) as socket:
+        await socket.frame()
+        await database_sync_to_async(change)(staff)
+        saving = asyncio.create_task(save_slowly(batch, 20))
+        assert await _code(socket) == code
+        await saving
+
+
+async def test_the_same_user_may_watch_on(batch, user, monkeypatch):
+    monkeypatch.setattr(consumers, "CHECK_EVERY", 0.05)
+    async with Socket(batch.pk, user) as socket:
+        await socket.frame()
+        await asyncio.sleep(0.3)
+        await database_sync_to_async(save_events)(batch, 1)
+        assert await socket.seqs(1) == [1]
+
+
+async def test_a_user_has_so_many_sockets_and_no_more(batch, user, other, settings):
+    settings.MAX_SOCKETS_PER_USER = 2
+    async with Socket(batch.pk, user) as first:
+        await first.frame()
+        async with Socket(batch.pk, user):
+            assert await _close_code(Socket(batch.pk, user)) == 4429
+            assert await _close_code(Socket(batch.pk, other)) == 4404  # counted for each by himself
+        async with Socket(batch.pk, user) as third:  # one was closed, so there is room again
+            assert (await third.frame())["type"] == "snapshot"
+    assert not consumers.open_sockets
+
+
+async def test_a_socket_that_fails_to_open_is_not_counted(batch, user, monkeypatch):
+    def broken(*args: Any) -> None:
+        raise DatabaseError
+
+    monkeypatch.setattr(consumers, "snapshot", broken)
+    socket = Socket(batch.pk, user)
+    await socket.connect()
+    with pytest.raises(DatabaseError):
+        await socket.line.wait()
+    assert not consumers.open_sockets
+
+
+@pytest.mark.parametrize("words", [["x" * 2000], ["x"] * 60], ids=["long", "often"])
+async def test_who_says_too_much_is_shown_out(batch, user, words):
+    async with Socket(batch.pk, user) as socket:
+        await socket.frame()
+        for word in words:
+            await socket.line.send_to(text_data=word)
+        assert await _code(socket) == 4413
+
+
+async def test_a_frame_that_is_not_taken_ends_the_socket(batch, user, monkeypatch):
+    monkeypatch.setattr(consumers, "TAKEN_WITHIN", 0.2)
+    async with Socket(batch.pk, user) as socket:
+        await socket.frame()
+        monkeypatch.setattr(consumers.BatchConsumer, "send_json", lambda *args: asyncio.sleep(60))
+        await database_sync_to_async(save_events)(batch, 1)
+        assert await _code(socket) == 4408
+
+
+async def test_a_socket_that_can_send_no_more_says_so(batch, user, monkeypatch, caplog):
+    async with Socket(batch.pk, user) as socket:
+        await socket.frame()
+        monkeypatch.setattr(consumers, "events_after", lambda *args: 1 / 0)
+        await database_sync_to_async(save_unheard)(batch, 1, monkeypatch)
+        assert await _code(socket) == 4503
+    assert "is closed" in caplog.text

@@ -5,8 +5,10 @@ const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 30_000;
 const POLL_EVERY = 3_000;
 const SILENCE = 40_000; // the server sends a frame at least every 15 s or so
+const LOOK_EVERY = 5_000;
 const NOT_SIGNED_IN = 4401;
 const NOT_FOUND = 4404;
+const TOO_MANY = 4429; // of this user's sockets
 
 export class Connection {
   // handlers: snapshot(batch, seq), events(list), state("live" | "reconnecting" | "polling" | "signed out" | "gone")
@@ -17,9 +19,10 @@ export class Connection {
     this.handlers = handlers;
     this.failures = 0;
     this.over = false;
-    addEventListener("online", () => this.retryNow());
+    addEventListener("online", () => this.retrySoon());
     addEventListener("offline", () => this.socket?.close());
-    document.addEventListener("visibilitychange", () => this.checkAfterSleep());
+    document.addEventListener("visibilitychange", () => document.hidden || this.wake());
+    setInterval(() => this.dropIfSilent(), LOOK_EVERY);
     this.open();
   }
 
@@ -32,14 +35,14 @@ export class Connection {
     old?.close();
     socket.onmessage = (message) => socket === this.socket && this.receive(JSON.parse(message.data));
     socket.onclose = (event) => socket === this.socket && this.closed(event.code);
-    this.watch();
+    this.heard = Date.now();
   }
 
   receive(frame) {
     this.failures = 0;
     this.stopPolling();
     this.handlers.state("live");
-    this.watch();
+    this.heard = Date.now();
     if (frame.type === "snapshot") this.handlers.snapshot(frame.batch, frame.seq);
     if (frame.type === "events") this.take(frame.events);
   }
@@ -54,14 +57,19 @@ export class Connection {
   }
 
   closed(code) {
-    clearTimeout(this.watchTimer);
-    clearTimeout(this.retryTimer);
+    this.socket = null;
     if (code === NOT_SIGNED_IN || code === NOT_FOUND) {
       return this.end(code === NOT_SIGNED_IN ? "signed out" : "gone");
     }
-    this.failures += 1;
+    this.failures = code === TOO_MANY ? Infinity : this.failures + 1;
     if (this.failures > 2) this.startPolling();
     if (!this.polling) this.handlers.state("reconnecting");
+    this.retryLater();
+  }
+
+  // Never at once, nor all browsers in the same moment: whatever cut one off has mostly cut off all.
+  retryLater() {
+    clearTimeout(this.retryTimer);
     const pause = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (this.failures - 1));
     this.retryTimer = setTimeout(() => this.open(), pause * (0.5 + Math.random()));
   }
@@ -70,36 +78,32 @@ export class Connection {
   end(state) {
     this.over = true;
     clearTimeout(this.retryTimer);
-    clearTimeout(this.watchTimer);
     this.stopPolling();
+    const socket = this.socket;
+    this.socket = null;
+    socket?.close();
     this.handlers.state(state);
   }
 
-  retryNow() {
-    if (this.over || this.socket?.readyState === WebSocket.OPEN) return;
-    this.failures = 0;
-    this.open();
+  // The network is back, or somebody looks again: no need to wait out a long pause.
+  retrySoon() {
+    if (this.over || this.socket) return;
+    this.failures = 1;
+    this.retryLater();
   }
 
-  // A line that fell silent is dead, though nobody has told the browser.
-  watch() {
-    clearTimeout(this.watchTimer);
-    this.heard = Date.now();
+  // A line that fell silent is dead, though nobody has told the browser. By the clock, not by a timer of
+  // the same length: timers sleep with the computer.
+  dropIfSilent() {
+    if (this.over || !this.socket || Date.now() - this.heard <= SILENCE) return;
     const socket = this.socket;
-    this.watchTimer = setTimeout(() => this.dropIfSilent(socket), SILENCE);
-  }
-
-  dropIfSilent(socket) {
-    if (this.over || socket !== this.socket) return;
-    this.socket = null; // its close event may take minutes to come, or never
+    this.closed(); // its close event may take minutes to come, or never
     socket.close();
-    this.closed();
   }
 
-  // Timers sleep with the computer: look at the clock when the page is seen again.
-  checkAfterSleep() {
-    if (document.hidden || this.over || !this.socket) return;
-    if (Date.now() - this.heard > SILENCE) this.dropIfSilent(this.socket);
+  wake() {
+    this.dropIfSilent();
+    this.retrySoon();
   }
 
   startPolling() {
