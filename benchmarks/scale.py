@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -21,6 +21,7 @@ import pypdfium2 as pdfium
 from PIL import Image, ImageDraw
 
 from benchmarks.product import running
+from benchmarks.usage import Watch, cpu_seconds
 
 SIZES = [int(size) for size in os.environ.get("SCALE_SIZES", "100,1000,10000").split(",")]
 SECONDS = float(os.environ.get("SCALE_SECONDS", "30"))
@@ -56,67 +57,6 @@ def write_one_file(path: Path, pages: int) -> Path:
         pdf.new_page(96, 72)
     pdf.save(path)
     return path
-
-
-# -------------------------------------------------------------- memory
-
-
-def processes() -> Iterator[Path]:
-    """The product's own, as folders of /proc."""
-    for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # gone by now
-            if f"DATA_DIR={os.environ['DATA_DIR']}".encode() in (entry / "environ").read_bytes():
-                yield entry
-
-
-def memory() -> dict[str, float]:
-    """MB held by each kind of process of the product; of several of a kind, the largest."""
-    found: dict[str, float] = {}
-    for entry in processes():
-        with suppress(OSError, IndexError):
-            command = (entry / "cmdline").read_text()
-            held = int((entry / "status").read_text().split("VmRSS:")[1].split()[0]) / 1024
-            for mark, name in {"daphne": "web", "\0worker\0": "worker"}.items():
-                if mark in command:
-                    found[name] = max(found.get(name, 0.0), held)
-    return found
-
-
-def cpu_seconds() -> float:
-    """Processor time of all of them, with the children that have ended: other people's load is not in it."""
-    total = 0.0
-    for entry in processes():
-        with suppress(OSError):
-            fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-            total += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-    return total
-
-
-class Watch:
-    """The memory of the product's processes, looked at twice a second."""
-
-    def __init__(self) -> None:
-        self.samples: list[dict[str, float]] = []
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    def _look(self) -> None:
-        while not self._over.wait(0.5):
-            self.samples.append(memory())
-
-    def __enter__(self) -> "Watch":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *args: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def span(self, name: str) -> tuple[float, float]:
-        """The most it held in the first tenth of the time, and in the last."""
-        held = [sample[name] for sample in self.samples if name in sample]
-        tenth = max(1, len(held) // 10)
-        return max(held[:tenth]), max(held[-tenth:])
 
 
 # -------------------------------------------------------------- one batch
