@@ -8,10 +8,14 @@ from django.core.files.uploadedfile import UploadedFile
 from django.template.defaultfilters import filesizeformat
 from natsort import natsorted, ns
 
-from batches.ocr import Options
+from batches.ocr import Options, PdfText
 
 # What people call the models that come with Debian's packages; of others the code is shown.
 LANGUAGE_NAMES = {"eng": "English", "deu": "German", "fra": "French"}
+
+
+# What the browser's dialog offers first; what a file is, its content tells.
+ACCEPT = "image/*,application/pdf,application/zip,.tif,.tiff,.jp2,.pbm,.pgm,.ppm,.pnm,.heic,.avif,.pdf,.zip"
 
 
 class ManyFilesInput(forms.ClearableFileInput):
@@ -21,7 +25,7 @@ class ManyFilesInput(forms.ClearableFileInput):
 class ManyFilesField(forms.FileField):
     """Several files from one input, each checked like a single one."""
 
-    widget = ManyFilesInput(attrs={"accept": ".png,.jpg,.jpeg,.tif,.tiff,.pdf,image/*,application/pdf"})
+    widget = ManyFilesInput(attrs={"accept": ACCEPT})
 
     def __init__(self, *, max_bytes: int, **kwargs: Any) -> None:
         self.max_bytes = max_bytes
@@ -38,13 +42,25 @@ class ManyFilesField(forms.FileField):
 
 
 class NewBatchForm(forms.Form):
-    """Files, a name and languages."""
+    """Files, a name, languages, and what is done with PDF files that bring text."""
 
     name = forms.CharField(
         max_length=200, required=False, help_text="Left empty, the first file's name is taken."
     )
     languages = forms.MultipleChoiceField(
         widget=forms.CheckboxSelectMultiple, help_text="All that occur on the pages; each one costs time."
+    )
+
+    pdf_text = forms.ChoiceField(
+        label="PDF files with text",
+        widget=forms.RadioSelect,
+        choices=[
+            (PdfText.KEEP.value, "Keep the text that a page brings with it, where it is good"),
+            (PdfText.READ.value, "Read every page anew"),
+        ],
+        initial=PdfText.KEEP.value,
+        required=False,
+        help_text="Decided page by page. Text that a scanner's program has added is always read anew.",
     )
 
     def __init__(self, *args: Any, languages: Iterable[str], max_bytes: int, **kwargs: Any) -> None:
@@ -64,4 +80,7 @@ class NewBatchForm(forms.Form):
 
     def options(self) -> Options:
         """How the batch is to be read, as chosen."""
-        return Options(languages=tuple(self.cleaned_data["languages"]))
+        return Options(
+            languages=tuple(self.cleaned_data["languages"]),
+            pdf_text=PdfText(self.cleaned_data["pdf_text"] or PdfText.KEEP),
+        )

@@ -92,6 +92,7 @@ def batch_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "snapshot": snapshot(batch),
         "recent": pages.filter(status=Page.Status.SUCCEEDED).order_by("-claimed_at")[:RECENT_PAGES],
         "failures": pages.filter(status=Page.Status.FAILED)[:FAILURES_SHOWN],
+        "hints": batch.files.exclude(note="")[:FAILURES_SHOWN],
         "rejected": batch.files.filter(status=SourceFile.Status.REJECTED)[:FAILURES_SHOWN],
     }
     return render(request, "batches/detail.html", context)

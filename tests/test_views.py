@@ -156,7 +156,7 @@ def test_the_live_page_costs_the_same_for_many_pages(user, make_batch, tmp_path,
     batch = make_batch(files=[write_many_pages(tmp_path / "box.tif", 60)])
     prepare_next()
     client = client_of(user)
-    with django_assert_num_queries(6):  # session, user, batch; recent, failed pages; refused files
+    with django_assert_num_queries(7):  # session, user, batch; recent, failed pages; refused files, hints
         client.get(batch.get_absolute_url())
 
 

@@ -106,6 +106,7 @@ class Page(models.Model):
     confidence = models.FloatField(null=True, blank=True)  # mean over the words, 0–100
     seconds = models.FloatField(null=True, blank=True)
     engine = models.CharField(max_length=100, blank=True)
+    note = models.TextField(blank=True)  # a remark for the user: where the text comes from, what is left out
     error_code = models.CharField(max_length=30, blank=True)
     error_message = models.TextField(blank=True)
 
@@ -151,6 +152,7 @@ class Page(models.Model):
             height=result.height,
             dpi=result.dpi,
             engine=result.engine,
+            note=result.note,
         )
 
     def fail(self, error: OcrError) -> bool:

@@ -68,7 +68,8 @@ class LivePage {
     if (event.type === "batch.retried") this.forgetFailures();
     if (event.type === "page.succeeded") this.addRead(event.page);
     if (event.type === "page.failed") this.addFailure(`page:${event.page.number}`, event.page);
-    if (event.type === "file.rejected") this.addFailure(`file:${event.file.number}`, event.file);
+    if (event.type === "file.rejected") this.addFailure(this.fileKey(event.file), event.file);
+    if (event.type === "file.accepted" && event.file.note) this.addHint(event.file);
     this.showBatch(event.batch, event.seq);
   }
 
@@ -120,6 +121,21 @@ class LivePage {
     file.textContent = filename ?? name;
     const link = filename === undefined ? [] : [this.pageLink(number)];
     list.append(this.item(key, list, [...link, file, this.span("reason", error.message)]));
+    section.hidden = false;
+  }
+
+  // A file that came in an archive has the archive's number, and one of its own within.
+  fileKey({ number, member }) {
+    return `file:${number}.${member ?? 0}`;
+  }
+
+  addHint(file) {
+    const section = document.querySelector('[data-list="hints"]');
+    if (!section) return;
+    const list = section.querySelector(".hints");
+    const name = document.createElement("strong");
+    name.textContent = file.name;
+    list.append(this.item(this.fileKey(file), list, [name, this.span("reason", file.note)]));
     section.hidden = false;
   }
 
