@@ -21,7 +21,9 @@ SMALL = 32 * 1024**2  # bytes; what is smaller is no bomb, however well it was p
 LOCAL_HEADER = 30  # bytes, before name and extra field (APPNOTE.TXT 4.3.7)
 ENCRYPTED, UTF8 = 0x1, 0x800  # general purpose flags (4.4.4)
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
-LEFTOVERS = re.compile(r"(^|/)(__MACOSX/|\.|Thumbs\.db$|desktop\.ini$)", re.IGNORECASE)  # of file managers
+LEFTOVERS = re.compile(
+    r"(^|/)(__MACOSX/|\.[^./]|Thumbs\.db$|desktop\.ini$)", re.IGNORECASE
+)  # of file managers
 OFFICE = {
     "word/": "a Microsoft Word file",
     "xl/": "a Microsoft Excel file",

@@ -10,9 +10,13 @@ NO_CHARACTERS = 0.03  # of the characters: control, private use, unassigned, the
 LETTERS = 0.5  # of the characters that are no white space, letters and digits at the least
 MAIN_SCRIPT = 0.7  # of the letters, of one script
 MANY_LETTERS = 60  # from here on, statistics of letters say something
-VOWELS = (0.2, 0.7)  # of the letters, in languages that are written in Latin script
+# The letters that languages of Latin script have most: 55 to 72 % of them in English, German, French, Latin,
+# Polish, Finnish, Hungarian, Turkish; 25 % where a font's map is off by 29, as it often is.
+COMMON, OF_COMMON = frozenset("eainrstol"), 0.4
 LONG_WORDS = 30  # letters a word, on the average, in a script that puts spaces between words
-LEADERS = re.compile(r"([^\w\s])(\s*\1){2,}")  # dots that lead to a page's number, rules drawn with dashes
+LEADERS = re.compile(
+    r"([-.·_–—…*=~])(\s*\1){2,}"
+)  # dots that lead to a page's number, rules drawn with dashes
 # Scripts that are written together, or have no letters of their own in `unicodedata`'s names.
 TOGETHER = {
     "HIRAGANA": "CJK",
@@ -53,8 +57,8 @@ def _wrong_letters(text: str, letters: list[str]) -> str:
     if script not in UNSPACED and len(letters) > LONG_WORDS * len(text.split()):
         return "there are no spaces between its words"
     if script == "LATIN" and len(letters) >= MANY_LETTERS:
-        vowels = sum(unicodedata.normalize("NFD", char)[0] in "aeiouyAEIOUYæœøÆŒØı" for char in letters)
-        if not VOWELS[0] < vowels / len(letters) < VOWELS[1]:
+        plain = unicodedata.normalize("NFD", "".join(letters)).lower()
+        if sum(char in COMMON for char in plain) < OF_COMMON * len(letters):
             return "its letters make no words"
     return ""
 

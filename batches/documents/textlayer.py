@@ -16,6 +16,8 @@ from batches.documents.layers import Layout, Matrix, seen_from_user
 from batches.documents.pages import Word
 from batches.documents.plausible import what_is_wrong
 
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+
 TAKEN = "Text taken from the PDF."
 PICTURES_UNREAD = f"{TAKEN} Pictures on the page were not read."
 SCAN_BEHIND = 0.5  # of the page's area: with so much picture, invisible text is an earlier recognition
@@ -32,10 +34,10 @@ LIGATURES = {
     0xFB05: "st",
     0xFB06: "st",
 }
-PARAGRAPH_GAP = 0.9  # heights of a line between two, from which on a new block begins
+PARAGRAPH_GAP = 0.6  # heights of a line between two, from which on a new block begins
 INKLESS = 0.5  # of the words; where more have no ink, the text is not what is seen
 INK = 40  # levels of grey between ink and paper within a word's box
-LOOK_SCALE = 1.5  # pixels a point, to look for the ink
+LOOK_SCALE, LOOK_SIDE = 1.5, 4000  # pixels a point, and pixels at the most, to look for the ink
 
 
 def take_words(page: pdfium.PdfPage, layout: Layout, scale: float) -> tuple[tuple[Word, ...] | None, str]:
@@ -74,12 +76,13 @@ def _distrusted(layout: Layout) -> str:
 
 @dataclass(frozen=True)
 class Character:
-    """A character, with its box on the page: 0–1 from left to right and from top to bottom."""
+    """A character, with the box of its ink on the page: 0–1 from left to right and from top to bottom."""
 
     text: str
-    unmapped: bool
-    ends_line: bool
-    box: tuple[float, float, float, float]  # left, top, right, bottom
+    unmapped: bool = False
+    ends_line: bool = False
+    box: Box = (0.0, 0.0, 0.0, 0.0)
+    line: Box = (0.0, 0.0, 0.0, 0.0)  # as high as its font's lines are
 
 
 def _characters(page: pdfium.PdfPage) -> list[Character]:
@@ -95,19 +98,28 @@ def _character(text_page: pdfium.PdfTextPage, i: int, seen: Matrix) -> Character
     hyphen = code in HYPHENS or pdfium_c.FPDFText_IsHyphen(text_page, i) == 1
     text = "-" if hyphen else LIGATURES.get(code) or _text(code)
     if text.isspace():
-        return Character(text, False, text in "\r\n", (0.0, 0.0, 0.0, 0.0))
-    return Character(text, unmapped, hyphen and code in (0x02, 0xFFFE), _box(text_page, i, seen))
+        return Character(text, ends_line=text in "\r\n")
+    box, line = _boxes(text_page, i, seen)
+    return Character(text, unmapped, hyphen and code in (0x02, 0xFFFE), box, line)
 
 
 def _text(code: int) -> str:
     return chr(code) if code <= 0x10FFFF and not 0xD800 <= code < 0xE000 else "\N{REPLACEMENT CHARACTER}"
 
 
-def _box(text_page: pdfium.PdfTextPage, i: int, seen: Matrix) -> tuple[float, float, float, float]:
+def _boxes(text_page: pdfium.PdfTextPage, i: int, seen: Matrix) -> tuple[Box, Box]:
     left, right, bottom, top = (ctypes.c_double() for _ in range(4))
     pdfium_c.FPDFText_GetCharBox(text_page, i, left, right, bottom, top)
-    x1, y1 = seen.apply(left.value, top.value)
-    x2, y2 = seen.apply(right.value, bottom.value)
+    loose = pdfium_c.FS_RECTF()
+    pdfium_c.FPDFText_GetLooseCharBox(text_page, i, loose)
+    return (
+        _seen_box(seen, left.value, top.value, right.value, bottom.value),
+        _seen_box(seen, loose.left, loose.top, loose.right, loose.bottom),
+    )
+
+
+def _seen_box(seen: Matrix, left: float, top: float, right: float, bottom: float) -> Box:
+    (x1, y1), (x2, y2) = seen.apply(left, top), seen.apply(right, bottom)
     return min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
 
 
@@ -116,10 +128,11 @@ def _box(text_page: pdfium.PdfTextPage, i: int, seen: Matrix) -> tuple[float, fl
 
 @dataclass(frozen=True)
 class Piece:
-    """A word and its box, as `Character` has them."""
+    """A word and its boxes, as `Character` has them."""
 
     text: str
-    box: tuple[float, float, float, float]
+    box: Box
+    line: Box
 
 
 def _lines(characters: list[Character]) -> list[list[Piece]]:
@@ -147,11 +160,16 @@ def _lines(characters: list[Character]) -> list[list[Piece]]:
 def _piece(word: list[Character]) -> Piece | None:
     if not word:
         return None
-    lefts, tops, rights, bottoms = zip(*(character.box for character in word), strict=True)
-    box = min(lefts), min(tops), max(rights), max(bottoms)
+    box = _around([character.box for character in word])
     if box[2] <= 0 or box[3] <= 0 or box[0] >= 1 or box[1] >= 1:
         return None
-    return Piece("".join(character.text for character in word), box)
+    line = _around([character.line for character in word])
+    return Piece("".join(character.text for character in word), box, line)
+
+
+def _around(boxes: list[Box]) -> Box:
+    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)
 
 
 def _words(lines: list[list[Piece]], width: float, height: float) -> Iterator[Word]:
@@ -172,16 +190,17 @@ def _words(lines: list[list[Piece]], width: float, height: float) -> Iterator[Wo
 
 def _begins_block(previous: list[Piece], line: list[Piece]) -> bool:
     """Whether it stands elsewhere than just below the line before it."""
-    top, bottom = min(piece.box[1] for piece in previous), max(piece.box[3] for piece in previous)
-    its_top = min(piece.box[1] for piece in line)
+    _, top, _, bottom = _around([piece.line for piece in previous])
+    its_top = min(piece.line[1] for piece in line)
     gap = PARAGRAPH_GAP * (bottom - top)
     return its_top > bottom + gap or its_top < top - gap
 
 
 def _has_no_ink(page: pdfium.PdfPage, words: tuple[Word, ...], scale: float) -> bool:
     """Whether most words stand where nothing is to be seen: white on white, or under something."""
-    look = page.render(scale=LOOK_SCALE, grayscale=True).to_pil().convert("L")
-    inkless = sum(not _has_ink(look, word, LOOK_SCALE / scale) for word in words)
+    look_scale = min(LOOK_SCALE, LOOK_SIDE / max(page.get_size()))
+    look = page.render(scale=look_scale, grayscale=True).to_pil().convert("L")
+    inkless = sum(not _has_ink(look, word, look_scale / scale) for word in words)
     return inkless > INKLESS * len(words)
 
 
