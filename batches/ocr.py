@@ -40,6 +40,7 @@ pytesseract.pytesseract.tesseract_cmd = str(Path(__file__).with_name("caged-tess
 TSV_COLUMNS = 12
 TEXT_OF_PDF = "the PDF's own text"  # the engine of pages that were not read
 STOPPED = "stopped"  # a file of this name in its folder: the recognition is no longer wanted
+SCATTERED_SURE = 60.0  # confidence: where no line was found, drawings and stains give words of less
 PAGE_LEVEL, WORD_LEVEL = "1", "5"
 
 
@@ -163,7 +164,8 @@ def _recognise_words(page: PageImage, options: Options, timeout: float) -> tuple
     size = (page.width, page.height)
     words = _read_words(page.gray, size, options, timeout)
     if not words and options.segmentation is not Segmentation.SPARSE and not page.blank:
-        words = _read_words(page.gray, size, replace(options, segmentation=Segmentation.SPARSE), timeout)
+        found = _read_words(page.gray, size, replace(options, segmentation=Segmentation.SPARSE), timeout)
+        words = tuple(word for word in found if word.confidence >= SCATTERED_SURE)
     return words
 
 

@@ -12,17 +12,18 @@ import pypdfium2 as pdfium
 from PIL import Image
 from pypdfium2 import raw as pdfium_c
 
-from batches.documents.images import write_page
+from batches.documents.images import check_size, write_page
 from batches.documents.kinds import Kind
 from batches.documents.layers import Layout, lay_out
 from batches.documents.pages import Document, Limits, PageImage
-from batches.documents.scanned import own_dpi, take_scan
+from batches.documents.scanned import own_dpi, pixel_size, take_scan
 from batches.documents.textlayer import take_words
 from batches.errors import CorruptFile, Encrypted, TooLarge
 
 PDF_DPI = 300  # what Tesseract's models were trained for
 BORN_DIGITAL_DPI = 200  # for people's eyes only
 MIN_RENDER_DPI = 70
+DRAWN_SMALLER = 4  # a picture may have so many times a page's pixels: it is drawn with fewer
 REPAIRED = "The PDF was damaged and has been repaired: see that no page is missing."
 
 
@@ -56,6 +57,8 @@ def load_pdf_page(path: Path, index: int, folder: Path, limits: Limits, *, keep_
 
 
 def _image(page: pdfium.PdfPage, layout: Layout, max_pixels: int) -> tuple[Image.Image, int | None]:
+    for picture in layout.pictures:
+        check_size(*pixel_size(picture), DRAWN_SMALLER * max_pixels)
     if scan := take_scan(page, layout, max_pixels):
         return scan
     return _render(page, own_dpi(page, layout) or PDF_DPI, max_pixels)

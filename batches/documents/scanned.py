@@ -9,7 +9,7 @@ from PIL.Image import Transpose
 from pypdfium2 import raw as pdfium_c
 
 from batches.documents.images import PLAUSIBLE_DPI
-from batches.documents.layers import Layout, Matrix
+from batches.documents.layers import Layout, Matrix, Picture
 
 COVERS = 0.9  # of the page's area, at the least
 MAX_TILT = 6.0  # degrees off a right angle by which programs lay a scan on its page
@@ -46,7 +46,7 @@ def take_scan(page: pdfium.PdfPage, layout: Layout, max_pixels: int) -> tuple[Im
     turn = (_direction(right), _direction(down))
     if picture.share < COVERS or turn not in TURNS or _tilt(right) > MAX_TILT:
         return None
-    across, along = _size(picture.object)
+    across, along = pixel_size(picture)
     if not 0 < across * along <= max_pixels:
         return None
     dpi = round(across / (hypot(*right) / 72))
@@ -64,9 +64,16 @@ def own_dpi(page: pdfium.PdfPage, layout: Layout) -> int | None:
     if not large:
         return None
     width, height = page.get_size()
-    across, _ = _size(large[-1].object)
+    across, _ = pixel_size(large[-1])
     inches = hypot(large[-1].seen.a * width, large[-1].seen.b * height) / 72
     return min(max(round(across / inches), RENDER_DPI[0]), RENDER_DPI[1]) if inches else None
+
+
+def pixel_size(picture: Picture) -> tuple[int, int]:
+    """The image's width and height as it is stored."""
+    width, height = c_uint(), c_uint()
+    pdfium_c.FPDFImageObj_GetImagePixelSize(picture.object, width, height)
+    return width.value, height.value
 
 
 def _direction(vector: tuple[float, float]) -> tuple[int, int]:
@@ -78,12 +85,6 @@ def _tilt(vector: tuple[float, float]) -> float:
     """Degrees off the nearest right angle."""
     angle = degrees(atan2(vector[1], vector[0])) % 90
     return min(angle, 90 - angle)
-
-
-def _size(image: object) -> tuple[int, int]:
-    width, height = c_uint(), c_uint()
-    pdfium_c.FPDFImageObj_GetImagePixelSize(image, width, height)
-    return width.value, height.value
 
 
 def _decode(image: object) -> Image.Image:
