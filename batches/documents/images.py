@@ -18,6 +18,7 @@ from batches.errors import CorruptFile, TooLarge
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is ours: `check_size`, before anything is decoded
 register_heif_opener(thumbnails=False)
+Image.init()  # every plugin now, once: else each process would import them for itself
 
 PLAUSIBLE_DPI = range(70, 2401)  # outside it, the file's word is worth nothing
 JPEG_MAX_SIDE = 65_500  # JPEG_MAX_DIMENSION in libjpeg's jmorecfg.h
