@@ -115,7 +115,18 @@ class BatchAdmin(ReadOnlyAdmin):
 
 @admin.register(SourceFile)
 class SourceFileAdmin(ReadOnlyAdmin):
-    list_display = ("name", "batch", "position", "kind", "page_count", "size", "status", "error_message")
+    list_display = (
+        "name",
+        "batch",
+        "position",
+        "member",
+        "kind",
+        "page_count",
+        "size",
+        "status",
+        "error_message",
+        "note",
+    )
     list_filter = ("status", "kind")
     search_fields = ("name", "batch__name", "sha256")
     list_select_related = ("batch",)
@@ -132,6 +143,7 @@ class PageAdmin(ReadOnlyAdmin):
         "seconds",
         "attempt",
         "error_message",
+        "note",
     )
     list_filter = ("status", "error_code")
     search_fields = ("batch__name", "source__name", "text")

@@ -34,7 +34,10 @@ class FileError(OcrError):
 class UnsupportedType(FileError):
     code = "unsupported_type"
     title = "Not a type that is read"
-    message = "This is not a PNG, JPEG, TIFF or PDF file. Convert it to one of these and upload it again."
+    message = (
+        "This is no kind of file that is read here (PDF, ZIP, and images as PNG, JPEG, TIFF, BMP, GIF, WebP, "
+        "JPEG 2000, PNM, HEIC, AVIF). Convert it to one of these and upload it again."
+    )
 
 
 class CorruptFile(FileError):

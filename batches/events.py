@@ -77,12 +77,17 @@ class PageState(TypedDict):
 
 
 class FileState(TypedDict):
-    """One file as it was handed over; `number` is its place in the batch, from 1."""
+    """One file; `number` is its place in the batch, `member` in the archive there, from 1 (0: it is no member).
+
+    `note` is a remark for the user, or empty.
+    """
 
     number: int
+    member: int
     name: str
     status: str
     pages: int
+    note: str
     error: ErrorState | None
 
 
@@ -200,9 +205,11 @@ def file_state(source: SourceFile) -> FileState:
     """The `file` part of an event."""
     return {
         "number": source.position,
+        "member": source.member,
         "name": source.name,
         "status": source.status,
         "pages": source.page_count,
+        "note": source.note,
         "error": _error_state(source),
     }
 

@@ -29,6 +29,12 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
+def digest(path: Path) -> tuple[str, int]:
+    """The SHA-256 of the file's content in hex, and its number of bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+
+
 def store(chunks: Iterable[bytes], path: Path) -> tuple[str, int]:
     """Write the chunks to `path`. Answers the SHA-256 in hex, and the number of bytes."""
     digest, size = hashlib.sha256(), 0

@@ -13,7 +13,7 @@ from natsort import natsorted, ns
 
 from batches.errors import OcrError, by_code
 from batches.limits import check_room
-from batches.ocr import Options, Segmentation
+from batches.ocr import Options, PdfText, Segmentation
 
 # What people call the models that come with Debian's packages; of others the code is shown.
 LANGUAGE_NAMES = {"eng": "English", "deu": "German", "fra": "French"}
@@ -38,6 +38,10 @@ def language_choices(languages: Iterable[str]) -> list[tuple[str, str]]:
     return [(code, LANGUAGE_NAMES.get(code, code)) for code in languages]
 
 
+# What the browser's dialog offers first; what a file is, its content tells.
+ACCEPT = "image/*,application/pdf,application/zip,.tif,.tiff,.jp2,.pbm,.pgm,.ppm,.pnm,.heic,.avif,.pdf,.zip"
+
+
 class ManyFilesInput(forms.ClearableFileInput):
     allow_multiple_selected = True
 
@@ -45,7 +49,7 @@ class ManyFilesInput(forms.ClearableFileInput):
 class ManyFilesField(forms.FileField):
     """Several files from one input, each checked like a single one."""
 
-    widget = ManyFilesInput(attrs={"accept": ".png,.jpg,.jpeg,.tif,.tiff,.pdf,image/*,application/pdf"})
+    widget = ManyFilesInput(attrs={"accept": ACCEPT})
 
     def __init__(self, *, max_bytes: int, **kwargs: Any) -> None:
         self.max_bytes = max_bytes
@@ -62,7 +66,10 @@ class ManyFilesField(forms.FileField):
 
 
 class NewBatchForm(forms.Form):
-    """Files, a name and languages. `submission` tells a form that is sent twice."""
+    """Files, a name, languages, and what is done with PDF files that bring text.
+
+    `submission` tells a form that is sent twice.
+    """
 
     submission = forms.UUIDField(
         # Not to be filled in again by a browser that goes back: that is another batch.
@@ -75,6 +82,18 @@ class NewBatchForm(forms.Form):
     )
     languages = forms.MultipleChoiceField(
         widget=forms.CheckboxSelectMultiple, help_text="All that occur on the pages; each one costs time."
+    )
+
+    pdf_text = forms.ChoiceField(
+        label="PDF files with text",
+        widget=forms.RadioSelect,
+        choices=[
+            (PdfText.KEEP.value, "Keep the text that a page brings with it, where it is good"),
+            (PdfText.READ.value, "Read every page anew"),
+        ],
+        initial=PdfText.KEEP.value,
+        required=False,
+        help_text="Decided page by page. Text that a scanner's program has added is always read anew.",
     )
 
     def __init__(
@@ -101,7 +120,10 @@ class NewBatchForm(forms.Form):
 
     def options(self) -> Options:
         """How the batch is to be read, as chosen."""
-        return Options(languages=tuple(self.cleaned_data["languages"]))
+        return Options(
+            languages=tuple(self.cleaned_data["languages"]),
+            pdf_text=PdfText(self.cleaned_data["pdf_text"] or PdfText.KEEP),
+        )
 
 
 class PageNumbersField(forms.TypedMultipleChoiceField):

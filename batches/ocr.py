@@ -16,12 +16,12 @@ from enum import StrEnum
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytesseract
-from PIL import Image
 
 from batches.documents import PageImage
+from batches.documents import Word as Word
 from batches.errors import (
     BadOptions,
     EngineCrashed,
@@ -38,6 +38,8 @@ pytesseract.pytesseract.tesseract_cmd = str(Path(__file__).with_name("caged-tess
 
 # tesseract(1): what a TSV line holds, and the levels of its first column that matter here.
 TSV_COLUMNS = 12
+TEXT_OF_PDF = "the PDF's own text"  # the engine of pages that were not read
+SCATTERED_SURE = 60.0  # confidence: where no line was found, drawings and stains give words of less
 PAGE_LEVEL, WORD_LEVEL = "1", "5"
 
 STOPPED = "stopped"  # a file of this name in its folder: the recognition is no longer wanted
@@ -57,6 +59,13 @@ class Segmentation(StrEnum):
         return {Segmentation.AUTO: 1, Segmentation.BLOCK: 6, Segmentation.SPARSE: 11}[self]
 
 
+class PdfText(StrEnum):
+    """What is done with a PDF page that brings its text with it."""
+
+    KEEP = "keep"
+    READ = "read"
+
+
 @dataclass(frozen=True)
 class Options:
     """How pages are read. Kept with the batch, or the page, as JSON; only `parse` makes one from there.
@@ -67,16 +76,25 @@ class Options:
     languages: tuple[str, ...] = ("eng",)
     segmentation: Segmentation = Segmentation.AUTO
     rotation: int = 0
+    pdf_text: PdfText = PdfText.KEEP
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> "Options":
-        """The options in `data`. Raises BadOptions for an unknown name or value."""
+        """The options in `data`. Raises BadOptions for an unknown name or value.
+
+        What older batches do not say is as it was when they were made.
+        """
         try:
             languages = tuple(str(language) for language in data["languages"])
-            options = cls(languages, Segmentation(data["segmentation"]), data.get("rotation", 0))
+            options = cls(
+                languages,
+                Segmentation(data["segmentation"]),
+                data.get("rotation", 0),
+                PdfText(data.get("pdf_text", PdfText.KEEP)),
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadOptions from error
-        if not languages or options.rotation not in ROTATIONS or set(data) - set(asdict(options)):
+        if not languages or options.rotation not in ROTATIONS or data.keys() - asdict(options).keys():
             raise BadOptions
         return options
 
@@ -98,21 +116,6 @@ class Engine:
             raise LanguageMissing.named(missing, list(self.languages))
 
 
-class Word(NamedTuple):
-    """One word: where it stands in the page's order, its box in pixels, its confidence (0–100)."""
-
-    block: int
-    paragraph: int
-    line: int
-    number: int
-    left: int
-    top: int
-    width: int
-    height: int
-    confidence: float
-    text: str
-
-
 @dataclass(frozen=True)
 class PageResult:
     """What one page says. `confidence` is the mean over its words (0–100), None where there are none."""
@@ -126,6 +129,7 @@ class PageResult:
     engine: str
     seconds: float
     rotation: int = 0  # degrees clockwise by which the page was turned
+    note: str = ""
 
 
 def probe() -> Engine:
@@ -135,32 +139,39 @@ def probe() -> Engine:
     return Engine(version, tuple(sorted(set(listed) - {"osd", ""})))
 
 
-def recognise(page: PageImage, options: Options, folder: Path, *, engine: str, timeout: float) -> PageResult:
-    """Read one page in the private, empty `folder`; `timeout` is in seconds a run.
+def recognise(page: PageImage, options: Options, *, engine: str, timeout: float) -> PageResult:
+    """Read one page in its private folder; `timeout` is in seconds a run. Words that came with it are taken.
 
     Where the first way of reading finds nothing on a page that is not blank, scattered words are looked
     for once: an empty text is looked at, not believed.
     Raises EngineCrashed, EngineTimeout, OutOfMemory, LanguageMissing or EngineMissing.
     """
     started = time.monotonic()
-    gray = page.image.convert("L")
-    source = folder / "page.tif"  # uncompressed: the fastest for Pillow to write and Tesseract to read
-    gray.save(source, dpi=(page.dpi, page.dpi) if page.dpi else None)
-    words = _read_words(source, gray.size, options, timeout)
-    if not words and options.segmentation is not Segmentation.SPARSE and not is_blank(gray):
-        sparse = replace(options, segmentation=Segmentation.SPARSE)
-        words = _read_words(source, gray.size, sparse, timeout)
+    if page.words is not None:
+        words, engine = page.words, TEXT_OF_PDF
+    else:
+        words = _recognise_words(page, options, timeout)
     return PageResult(
         text=text_of(words),
         words=words,
         confidence=round(fmean(word.confidence for word in words), 1) if words else None,
-        width=gray.width,
-        height=gray.height,
+        width=page.width,
+        height=page.height,
         dpi=page.dpi,
         engine=engine,
         seconds=round(time.monotonic() - started, 2),
         rotation=options.rotation,
+        note=page.note,
     )
+
+
+def _recognise_words(page: PageImage, options: Options, timeout: float) -> tuple[Word, ...]:
+    size = (page.width, page.height)
+    words = _read_words(page.gray, size, options, timeout)
+    if not words and options.segmentation is not Segmentation.SPARSE and not page.blank:
+        found = _read_words(page.gray, size, replace(options, segmentation=Segmentation.SPARSE), timeout)
+        words = tuple(word for word in found if word.confidence >= SCATTERED_SURE)
+    return words
 
 
 def stop(folder: Path) -> None:
@@ -178,16 +189,6 @@ def text_of(words: Iterable[Word]) -> str:
         for _, paragraph in groupby(words, key=lambda word: (word.block, word.paragraph))
     )
     return "\n\n".join(paragraphs)
-
-
-def is_blank(gray: Image.Image) -> bool:
-    """Whether hardly a pixel stands out: fewer than 1 in 5,000 are 64 levels off the median."""
-    histogram = gray.reduce(2).histogram()
-    total, seen, median = sum(histogram), 0, 0
-    while (seen := seen + histogram[median]) < total / 2:
-        median += 1
-    off = sum(n for level, n in enumerate(histogram) if abs(level - median) > 64)
-    return off < total / 5000
 
 
 # ------------------------------------------------------------------ one run

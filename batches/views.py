@@ -35,6 +35,7 @@ from batches.problems import problems_of
 
 BATCHES_A_PAGE = 50
 RECENT_PAGES = 20  # in the live page's feed
+HINTS_SHOWN = 200
 EVENTS_A_POLL = 500
 
 
@@ -114,6 +115,7 @@ def batch_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "batch": batch,
         "snapshot": snapshot(batch),
         "recent": pages.filter(status=Page.Status.SUCCEEDED).order_by("-claimed_at")[:RECENT_PAGES],
+        "hints": batch.files.exclude(note="")[:HINTS_SHOWN],
     } | _problems(batch)
     return render(request, "batches/detail.html", context)
 

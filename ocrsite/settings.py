@@ -48,13 +48,18 @@ UPLOADS_PER_HOUR = env.int("UPLOADS_PER_HOUR", 200)  # of one user
 MAX_PAGES_PER_BATCH = env.int("MAX_PAGES_PER_BATCH", 100_000)
 MAX_PAGE_PIXELS = env.int("MAX_PAGE_PIXELS", 120_000_000)
 MAX_SOCKETS_PER_USER = env.int("MAX_SOCKETS_PER_USER", 100)  # in one web process; beyond it pages poll
+MAX_ZIP_ENTRIES = env.int("MAX_ZIP_ENTRIES", 20_000)
+MAX_ZIP_BYTES = env.int("MAX_ZIP_BYTES", 20 * 1024**3)  # unpacked
+MAX_ZIP_RATIO = env.int("MAX_ZIP_RATIO", 200)  # unpacked bytes a packed one
+OPEN_TIMEOUT = env.int("OPEN_TIMEOUT", 18)  # seconds to look at a file, or to decode or draw a page
+OPEN_MEMORY = env.int("OPEN_MEMORY", 1536 * 1024**2)  # bytes, for the same
 
 # ---------------------------------------------------------------- reading
 PAGE_TIMEOUT = env.int("PAGE_TIMEOUT", 120)  # seconds for one recognition
 WORKER_SLOTS = env.int("WORKER_SLOTS", os.cpu_count() or 1)
 # page timeout < soft limit < hard limit < visibility timeout: each guard fires only where the one before
-# it did not. A page may be recognised twice (see ocr.recognise), hence the factor.
-SOFT_LIMIT = 2 * PAGE_TIMEOUT + 30
+# it did not. A page is opened, and may be recognised twice (see ocr.recognise), hence the factor.
+SOFT_LIMIT = OPEN_TIMEOUT + 2 * PAGE_TIMEOUT + 30
 HARD_LIMIT = SOFT_LIMIT + 15
 LEASE_SECONDS = env.int("LEASE_SECONDS", 45)  # renewed every few seconds while a page is in hand
 SWEEP_SECONDS = env.int("SWEEP_SECONDS", 20)

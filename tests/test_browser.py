@@ -16,6 +16,7 @@ from batches.models import Batch
 from tests.conftest import client_of, ended, listens, wait_for
 from tests.postgres import free_port
 from tests.scans import write_many_pages, write_scans
+from tests.zips import write_zip
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -369,3 +370,20 @@ def test_an_upload_that_is_too_large_is_told_by_a_page(
     page.get_by_role("button", name="Start reading").click()
     expect(page.get_by_role("alert")).to_contain_text("larger than the 293.0\xa0KB that this server takes")
     page.context.close()
+
+
+def test_what_came_in_an_archive_and_what_came_twice_is_told_live(
+    page: Page, server: str, user, worker, make_batch, tmp_path: Path
+):
+    sign_in(page, user, server)
+    (card,) = write_scans(tmp_path / "scans", 1)
+    members = {
+        "letters/card-2.png": card.read_bytes(),
+        "letters/table.xls": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+    }
+    batch = make_batch(files=[card, write_zip(tmp_path / "box.zip", members)])
+    page.goto(batch.get_absolute_url())
+    expect(page.locator(".failures li")).to_contain_text("box.zip/letters/table.xls")
+    expect(page.locator(".hints li")).to_contain_text("The same file as card-1.png")
+    expect(page.locator('[data-field="sentence"]')).to_contain_text("Finished")
+    expect(page.locator(".hints li")).to_have_count(1)

@@ -7,7 +7,7 @@ from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
 from batches import ocr
-from batches.documents import PageImage
+from batches.documents.images import write_page
 from batches.errors import (
     BadOptions,
     EngineCrashed,
@@ -22,8 +22,8 @@ from tests.scans import DPI, draw, lines_of, scan
 
 
 def read(image: Image.Image, folder: Path, timeout: float = 60, **options) -> ocr.PageResult:
-    page = PageImage(image, DPI)
-    return ocr.recognise(page, ocr.Options(**options), folder, engine="Tesseract 5", timeout=timeout)
+    page = write_page(image, DPI, folder)
+    return ocr.recognise(page, ocr.Options(**options), engine="Tesseract 5", timeout=timeout)
 
 
 def use(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -135,8 +135,12 @@ def test_the_probe_tells_that_there_is_no_engine(monkeypatch, tmp_path: Path):
 
 
 def test_options_come_back_as_they_were():
-    options = ocr.Options(("eng", "deu"), ocr.Segmentation.SPARSE)
+    options = ocr.Options(("eng", "deu"), ocr.Segmentation.SPARSE, 270, ocr.PdfText.READ)
     assert ocr.Options.parse(options.as_json()) == options
+
+
+def test_options_of_older_batches_are_read():
+    assert ocr.Options.parse({"languages": ["eng"], "segmentation": "auto"}) == ocr.Options()
 
 
 @pytest.mark.parametrize(
@@ -147,6 +151,7 @@ def test_options_come_back_as_they_were():
         {"languages": ["eng"], "segmentation": "--psm 0"},
         {"languages": ["eng"], "segmentation": "auto", "config": "/etc/passwd"},
         {"languages": 5, "segmentation": "auto"},
+        {"languages": ["eng"], "segmentation": "auto", "pdf_text": "perhaps"},
     ],
 )
 def test_other_options_are_refused(data: dict[str, object]):

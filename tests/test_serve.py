@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import listens, wait_for
 from tests.postgres import free_port
 from tests.scans import lines_of, write_many_pages, write_scans
+from tests.zips import write_zip
 
 PROJECT = Path(__file__).parent.parent
 
@@ -146,12 +147,13 @@ def test_the_command_reads_files_and_folders(site: Site, tmp_path: Path):
     (scans / "box" / "card-2.png").rename(scans / "caf\udce9.png")  # a name that is no UTF-8: the byte E9
     (scans / "notes.txt").write_text("not a scan")
     (scans / ".hidden.png").write_text("not seen")
+    write_zip(scans / "post.zip", {"letters/card.png": (scans / "box" / "card-1.png").read_bytes()})
     letter = write_many_pages(tmp_path / "box.pdf", 1)
     answer = site.run("ocr", str(scans), str(letter), "--lang", "eng+deu", "--out", str(tmp_path / "text"))
     assert answer.returncode == 0, answer.stderr
     out = tmp_path / "text"
     assert sorted(str(path.relative_to(out)) for path in out.rglob("*.txt")) == [
-        "box.pdf.txt", "box.txt", "box/card-1.txt", "caf\udce9.txt",
+        "box.pdf.txt", "box.txt", "box/card-1.txt", "caf\udce9.txt", "post/letters/card.txt",
     ]  # fmt: skip
     assert lines_of(2)[0] in (out / "caf\udce9.txt").read_text()
     assert [part.splitlines()[0] for part in (out / "box.txt").read_text().split("\f")] == [
@@ -159,7 +161,7 @@ def test_the_command_reads_files_and_folders(site: Site, tmp_path: Path):
         lines_of(2)[0],
     ]
     assert "Skipped, not an image or PDF" in answer.stderr
-    assert "5 of 5 pages read" in answer.stderr
+    assert "6 of 6 pages read" in answer.stderr
     assert not processes(site.folder)
 
 

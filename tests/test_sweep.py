@@ -5,6 +5,7 @@ import time
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -87,11 +88,11 @@ def test_a_file_that_takes_three_workers_with_it_is_refused_alone(make_batch, mo
     deaths = []
     inspect = documents.inspect
 
-    def deadly(path: Path, max_pages: int) -> documents.Document:
+    def deadly(path: Path, *args: Any, **kwargs: Any) -> documents.Document | documents.Archive:
         if path == killer:
             deaths.append(path)
             raise SystemExit
-        return inspect(path, max_pages)
+        return inspect(path, *args, **kwargs)
 
     monkeypatch.setattr(documents, "inspect", deadly)
     for _ in range(12):

@@ -9,7 +9,8 @@ from django.urls import reverse
 from batches import tasks
 from batches.models import Batch, SourceFile
 from tests.conftest import client_of, prepare_next, wait_for
-from tests.scans import write_many_pages, write_scans
+from tests.pdfs import write_text_pdf
+from tests.scans import scan, write_many_pages, write_scans
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -127,7 +128,9 @@ def test_the_live_page_costs_the_same_for_many_pages(user, make_batch, tmp_path,
     batch = make_batch(files=[write_many_pages(tmp_path / "box.tif", 60)])
     prepare_next()
     client = client_of(user)
-    with django_assert_num_queries(6):  # session, user, batch; recent pages; reasons of files and of pages
+    with django_assert_num_queries(
+        7
+    ):  # session, user, batch; recent pages; reasons of files, of pages; hints
         client.get(batch.get_absolute_url())
 
 
@@ -181,6 +184,38 @@ def test_a_page_shows_its_image_beside_its_text(batch, user):
     image = client.get(url_of("batches:page-image", batch))
     assert (image["Content-Type"], image["X-Content-Type-Options"]) == ("image/jpeg", "nosniff")
     assert image.content.startswith(b"\xff\xd8")
+
+
+def test_a_page_says_where_its_text_comes_from(user, make_batch, tmp_path: Path):
+    scan(1).save(tmp_path / "moving.gif", save_all=True, append_images=[scan(2)])
+    letter = write_text_pdf(tmp_path / "letter.pdf", ["The parish register", "of Saint Mary"])
+    batch = make_batch(files=[letter, tmp_path / "moving.gif"])
+    for _ in range(2):
+        tasks.work()
+    client = client_of(user)
+    first = client.get(url_of("batches:page", batch)).content.decode()
+    assert "Text taken from the PDF." in first
+    assert "The parish register\nof Saint Mary" in first
+    second = client.get(reverse("batches:page", args=[batch.pk, 2])).content.decode()
+    assert "First of 2 frames; the others are not read." in second
+    assert "First of 2 frames" in client.get(batch.get_absolute_url()).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"), [({"pdf_text": "read"}, "read"), ({"pdf_text": "keep"}, "keep"), ({}, "keep")]
+)
+def test_what_is_done_with_text_in_pdf_files_is_chosen(user, tmp_path: Path, sent: dict[str, str], kept: str):
+    (path,) = write_scans(tmp_path, 1)
+    upload = SimpleUploadedFile("card.png", path.read_bytes())
+    data = {"files": [upload], "languages": ["eng"], "name": ""} | sent
+    assert client_of(user).post("/batches/new/", data).status_code == 302
+    assert Batch.objects.get().reading_options().pdf_text == kept
+
+
+def test_another_choice_is_refused(user, tmp_path: Path):
+    upload = SimpleUploadedFile("card.png", b"")
+    data = {"files": [upload], "languages": ["eng"], "pdf_text": "perhaps"}
+    assert "perhaps is not one of" in client_of(user).post("/batches/new/", data).content.decode()
 
 
 def test_a_page_that_was_never_opened_has_no_image(user, make_batch):
@@ -241,6 +276,7 @@ def test_pages_are_read_again_otherwise(failed, user):
     data = {"page": ["2"], "languages": ["deu", "fra"], "segmentation": "sparse", "rotation": "270"}
     client_of(user).post(url_of("batches:retry", failed), data)
     chosen = {"languages": ["deu", "fra"], "segmentation": "sparse", "rotation": 270}
+    chosen |= {"pdf_text": "keep"}  # as the batch has it
     assert [page.options for page in failed.pages.all()] == [None, chosen]
 
 

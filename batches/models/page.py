@@ -108,6 +108,7 @@ class Page(models.Model):
     confidence = models.FloatField(null=True, blank=True)  # mean over the words, 0–100
     seconds = models.FloatField(null=True, blank=True)
     engine = models.CharField(max_length=100, blank=True)
+    note = models.TextField(blank=True)  # a remark for the user: where the text comes from, what is left out
     error_code = models.CharField(max_length=30, blank=True)
     error_message = models.TextField(blank=True)
 
@@ -158,6 +159,7 @@ class Page(models.Model):
             dpi=result.dpi,
             rotation=result.rotation,
             engine=result.engine,
+            note=result.note,
         )
 
     def fail(self, error: OcrError) -> bool:

@@ -7,14 +7,18 @@ from django.conf import settings
 from django.db import DatabaseError, transaction
 
 from batches import documents, ocr
-from batches.documents import Document
+from batches.documents import Archive, Document
 from batches.errors import OcrError, WorkerLost
 from batches.events import Change, change, publish
+from batches.files import digest
 from batches.models import MAX_LOSSES, Batch, Page, SourceFile
+from batches.tasks.limits import limits
 from batches.tasks.outcomes import as_told, status_change
 from batches.tasks.tokens import wake
 
 logger = logging.getLogger(__name__)
+
+Outcome = Document | Archive | OcrError
 
 PREPARE_SECONDS = 1.0  # how long files are looked at before others have their turn
 PREPARE_FILES = 200  # and how many at the most, which bounds the transaction
@@ -55,33 +59,45 @@ def _fail_preparation(batch: Batch, error: OcrError) -> None:
             publish(locked, change(locked, "batch.failed"))
 
 
-def _inspect_files(batch: Batch) -> list[tuple[SourceFile, Document | OcrError]]:
-    found: list[tuple[SourceFile, Document | OcrError]] = []
+def _inspect_files(batch: Batch) -> list[tuple[SourceFile, Outcome]]:
+    found: list[tuple[SourceFile, Outcome]] = []
     deadline = time.monotonic() + PREPARE_SECONDS
-    waiting = batch.files.filter(status=SourceFile.Status.QUEUED).order_by("position")
     # After a loss one at a time, so that the next loss is known to be this file's.
-    for source in waiting[: 1 if batch.losses else PREPARE_FILES]:
-        found.append((source, WorkerLost() if batch.losses >= MAX_LOSSES else _inspect(source)))
-        if time.monotonic() > deadline:
-            break
+    waiting = list(batch.files.waiting()[: 1 if batch.losses else PREPARE_FILES])
+    for place, source in enumerate(waiting):
+        outcome = WorkerLost() if batch.losses >= MAX_LOSSES else _inspect(source, waiting[place:])
+        found.append((source, outcome))
+        if isinstance(outcome, Archive) or time.monotonic() > deadline:
+            break  # an archive's files come before the next file
     return found
 
 
-def _inspect(source: SourceFile) -> Document | OcrError:
+def _inspect(source: SourceFile, waiting: list[SourceFile]) -> Outcome:
     try:
-        return documents.inspect(source.path, settings.MAX_PAGES_PER_BATCH)
+        if source.member:
+            _unpack(source, waiting)
+            source.sha256, source.size = digest(source.path)
+        return documents.inspect(source.path, limits(), settings.TMP_DIR, nested=source.member > 0)
     except Exception as error:
         return as_told(error, f"Looking at file {source.pk}")
 
 
-def _record_files(batch: Batch, found: list[tuple[SourceFile, Document | OcrError]]) -> None:
+def _unpack(source: SourceFile, waiting: list[SourceFile]) -> None:
+    """Take the member out of its archive, and some of those that follow it, unless that has been done."""
+    if not source.path.exists():
+        together = (other for other in waiting if other.position == source.position)
+        targets = {other.member: other.path for other in together}
+        documents.unpack(source.archive.path, targets, limits(), settings.TMP_DIR)
+
+
+def _record_files(batch: Batch, found: list[tuple[SourceFile, Outcome]]) -> None:
     """Save what the files are, all in one short transaction, if the batch is still ours to prepare."""
     with transaction.atomic():
         locked = Batch.objects.locked(batch.pk)
         if locked.status != Batch.Status.PREPARING or locked.attempt != batch.attempt:
             return
         changes = [_record_file(locked, source, outcome) for source, outcome in found]
-        if locked.files.filter(status=SourceFile.Status.QUEUED).exists():
+        if locked.files.waiting().exists():
             locked.release_preparation()
         else:
             locked.start_or_fail()
@@ -89,8 +105,12 @@ def _record_files(batch: Batch, found: list[tuple[SourceFile, Document | OcrErro
         publish(locked, *changes)
 
 
-def _record_file(batch: Batch, source: SourceFile, outcome: Document | OcrError) -> Change:
+def _record_file(batch: Batch, source: SourceFile, outcome: Outcome) -> Change:
     source.batch = batch
+    if isinstance(outcome, Archive):
+        source.unpack()
+        batch.files.add_members(source, outcome.members)
+        return change(batch, "file.accepted", source)
     if isinstance(outcome, Document):
         try:
             batch.check_room(outcome.pages)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import tempfile
 import threading
 import time
@@ -19,7 +20,8 @@ from batches.documents import Kind
 from batches.errors import OcrError
 from batches.files import replacing
 from batches.models import Page
-from batches.ocr import PageResult
+from batches.ocr import PageResult, PdfText
+from batches.tasks.limits import limits
 from batches.tasks.outcomes import as_told, settle
 
 logger = logging.getLogger(__name__)
@@ -102,11 +104,18 @@ def _read(page: Page, folder: Path) -> PageResult | OcrError:
 def _recognise(page: Page, folder: Path) -> PageResult:
     options = page.reading_options()
     kind = Kind(page.source.kind)
-    image = documents.load_page(page.source.path, kind, page.index, settings.MAX_PAGE_PIXELS)
-    image = image.turned(options.rotation)
+    image = documents.load_page(
+        page.source.path,
+        kind,
+        page.index,
+        folder,
+        limits(),
+        keep_text=options.pdf_text is PdfText.KEEP,
+        rotation=options.rotation,
+    )
     with replacing(page.image_path) as temporary:
-        documents.write_rendition(image.image, temporary)
-    return ocr.recognise(image, options, folder, engine=engine_name(), timeout=settings.PAGE_TIMEOUT)
+        shutil.copyfile(image.rendition, temporary)
+    return ocr.recognise(image, options, engine=engine_name(), timeout=settings.PAGE_TIMEOUT)
 
 
 def _write_words(page: Page, result: PageResult) -> None:

@@ -22,7 +22,8 @@ from batches.events import Event, events_after
 from batches.exports.text import page_texts
 from batches.files import replacing
 from batches.models import Batch, SourceFile
-from batches.ocr import Options
+from batches.ocr import Options, PdfText
+from batches.tasks.limits import limits
 from ocrsite.processes import CannotStart, PrivateRedis, Program, procfile
 
 LOOK_EVERY = 0.2  # seconds between two looks at the batch's events
@@ -47,6 +48,12 @@ class Command(BaseCommand):
             "--out", type=Path, default=Path("text"), help="folder to write to (default: text)"
         )
         parser.add_argument("--format", choices=["txt"], default="txt")
+        parser.add_argument(
+            "--pdf-text",
+            choices=[choice.value for choice in PdfText],
+            default=PdfText.KEEP.value,
+            help="keep the text that a PDF brings with it where it is good, or read every page (default: keep)",
+        )
         parser.add_argument("--name", default="", help="the batch's name (default: the first path)")
         parser.add_argument("--owner", default="", help="user who owns the batch (default: command-line)")
 
@@ -57,7 +64,8 @@ class Command(BaseCommand):
             raise CommandError("There is no image or PDF file in what was given.", returncode=WRONG_USAGE)
         try:
             with _Stack() as stack:
-                batch = self._create(found, lang, options["name"] or paths[0].name, options["owner"])
+                reading = Options(tuple(lang.split("+")), pdf_text=PdfText(options["pdf_text"]))
+                batch = self._create(found, reading, options["name"] or paths[0].name, options["owner"])
                 self._follow(batch, stack)
                 failed = self._write(batch, out, list(found.values()))
         except (EngineMissing, CannotStart) as error:
@@ -87,7 +95,7 @@ class Command(BaseCommand):
     def _is_to_be_read(self, file: Path, *, chosen: bool) -> bool:
         """What cannot be opened is told and left out; so is what is no scan, unless chosen by name."""
         try:
-            documents.inspect(file, settings.MAX_PAGES_PER_BATCH)
+            documents.inspect(file, limits(), settings.TMP_DIR)
         except UnsupportedType:
             if not chosen:
                 self._tell(f"Skipped, not an image or PDF: {file}")
@@ -103,13 +111,13 @@ class Command(BaseCommand):
     def _tell(self, line: str) -> None:
         self.stderr.write(_printable(line))
 
-    def _create(self, found: dict[Path, Path], lang: str, name: str, owner: str) -> Batch:
+    def _create(self, found: dict[Path, Path], reading: Options, name: str, owner: str) -> Batch:
         try:
             user = User.objects.get(username=owner) if owner else services.command_line_user()
             uploads = [
                 services.LocalFile(path, str(place.with_name(path.name))) for path, place in found.items()
             ]
-            return services.create_batch(user, name, uploads, Options(tuple(lang.split("+"))))
+            return services.create_batch(user, name, uploads, reading)
         except (LanguageMissing, User.DoesNotExist) as error:
             message = str(error) if isinstance(error, LanguageMissing) else f"There is no user {owner}."
             raise CommandError(message, returncode=WRONG_USAGE) from error
@@ -157,11 +165,13 @@ class Command(BaseCommand):
     def _write(self, batch: Batch, out: Path, places: list[Path]) -> bool:
         """Write a text file for each file that could be opened. Answers whether anything failed."""
         batch.refresh_from_db()
+        taken = set(places)
         for source in batch.files.filter(status=SourceFile.Status.ACCEPTED):
-            with (
-                replacing(out / places[source.position - 1]) as temporary,
-                temporary.open("w", encoding="utf-8") as file,
-            ):
+            place = places[source.position - 1]
+            if source.member:
+                place = _free_place(_inside(place, source), taken)
+                taken.add(place)
+            with replacing(out / place) as temporary, temporary.open("w", encoding="utf-8") as file:
                 file.writelines(page_texts(source.pages.all()))
         rejected = batch.files.filter(status=SourceFile.Status.REJECTED).count()
         self.stderr.write(
@@ -209,6 +219,14 @@ class _Stack:
 def _printable(line: str) -> str:
     """The line with bytes that are no UTF-8 (old archives have such names) as question marks."""
     return line.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _inside(place: Path, source: SourceFile) -> Path:
+    """Below a folder named for the archive, where the member's name says: `box/letters/card-2.png`."""
+    # Names that lead elsewhere were refused; what is left of such a part could still be too long a name.
+    path = source.name.removeprefix(f"{source.archive.name}/")
+    parts = [part[-200:] for part in path.split("/") if part not in ("", ".", "..")]
+    return place.with_suffix("").joinpath(*parts)
 
 
 def _free_place(relative: Path, taken: set[Path]) -> Path:

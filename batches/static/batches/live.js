@@ -74,6 +74,7 @@ class LivePage {
   showEvent(event) {
     if (event.type === "page.succeeded") this.addRead(event.page);
     if (PROBLEMS.includes(event.type)) this.problems?.changed();
+    if (event.type === "file.accepted" && event.file.note) this.addHint(event.file);
     this.showBatch(event.batch, event.seq);
   }
 
@@ -115,6 +116,17 @@ class LivePage {
     ]));
     while (list.children.length > RECENT_PAGES) list.lastElementChild.remove();
     document.querySelector("[data-empty]").hidden = true;
+  }
+
+  // A file that came in an archive has the archive's number, and one of its own within.
+  addHint(file) {
+    const section = document.querySelector('[data-list="hints"]');
+    if (!section) return;
+    const list = section.querySelector(".hints");
+    const name = document.createElement("strong");
+    name.textContent = file.name;
+    list.append(this.item(`file:${file.number}.${file.member}`, list, [name, this.span("reason", file.note)]));
+    section.hidden = false;
   }
 
   // One row a key: an event that tells what the page shows already replaces its row.

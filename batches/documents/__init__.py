@@ -1,0 +1,22 @@
+"""What a file is, how many pages it has, a page as images and words, an archive's files. Knows no Django.
+
+A file is what its content says, never what its name says. Whatever looks into users' bytes runs in a cage
+(`cage`): a process of its own with limits, which crashes or runs away without harm to its worker.
+"""
+
+from batches.documents.cage import inspect, load_page, unpack
+from batches.documents.kinds import Kind
+from batches.documents.pages import Archive, Document, Limits, Member, PageImage, Word
+
+__all__ = [
+    "Archive",
+    "Document",
+    "Kind",
+    "Limits",
+    "Member",
+    "PageImage",
+    "Word",
+    "inspect",
+    "load_page",
+    "unpack",
+]

@@ -1,0 +1,221 @@
+"""The cage from outside: what this process asks to have opened, and what it is told.
+
+Each thread has a warm helper (`caged`) that imports the decoders once and forks a process for each request:
+its own process group, limits on memory, processor time and file size, a clean environment, a private folder.
+A process that breaks them ends alone. The helper ends with the thread, its children with the helper.
+"""
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from batches.documents.kinds import Kind
+from batches.documents.pages import Archive, Document, Limits, Member, PageImage, Word
+from batches.errors import (
+    CorruptFile,
+    Encrypted,
+    EngineTimeout,
+    NoSpace,
+    OutOfMemory,
+    SourceMissing,
+    TooLarge,
+    UnsupportedType,
+)
+
+logger = logging.getLogger(__name__)
+
+PROJECT = Path(__file__).parents[2]
+# Each process maps its memory anew: huge pages, where the system has them, save a third of a page's time.
+ENVIRONMENT = {"LC_ALL": "C.UTF-8", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+GRACE = 5.0  # seconds for the helper to notice that a process has run out of time
+UNPACKED_A_SECOND = 40 * 1024**2  # bytes, on a slow disk
+TOLD = {
+    error.__name__: error
+    for error in (
+        *(CorruptFile, Encrypted, SourceMissing, TooLarge, UnsupportedType),
+        *(EngineTimeout, NoSpace, OutOfMemory),
+    )
+}
+
+
+def inspect(
+    path: Path, limits: Limits, folder: Path | None = None, *, nested: bool = False
+) -> Document | Archive:
+    """Tell what the file is and count its pages, or list its files, without decoding any.
+
+    `folder` is where temporary folders are made. `nested` in an archive, an archive is refused. Raises UnsupportedType, CorruptFile, Encrypted, TooLarge,
+    SourceMissing, EngineTimeout, OutOfMemory or NoSpace; OSError where the machine refuses.
+    """
+    with tempfile.TemporaryDirectory(prefix="look-", dir=folder) as private:
+        answer = _ask("inspect", Path(private), limits, path=str(path.absolute()), nested=nested)
+    with _well_formed():
+        if "members" in answer:
+            return Archive(tuple(Member(str(row["name"]), int(row["size"])) for row in answer["members"]))
+        return Document(Kind(answer["kind"]), int(answer["pages"]), str(answer["note"]))
+
+
+def load_page(
+    path: Path,
+    kind: Kind,
+    index: int,
+    folder: Path,
+    limits: Limits,
+    *,
+    keep_text: bool = True,
+    rotation: int = 0,
+) -> PageImage:
+    """Decode or render page `index` (from 0) of the file, and write it to the private `folder`.
+
+    With `keep_text` the text of a PDF page is taken from the PDF where it is good. `rotation`: degrees
+    clockwise by which the page is turned, a multiple of 90. Errors as for `inspect`.
+    """
+    answer = _ask(
+        "load_page",
+        folder,
+        limits,
+        path=str(path.absolute()),
+        kind=kind.value,
+        index=index,
+        keep_text=keep_text,
+        rotation=rotation,
+    )
+    with _well_formed():
+        words = answer.pop("words")
+        page = PageImage(
+            folder, words=None if words is None else tuple(Word(*row) for row in words), **answer
+        )
+        _check_files(page)
+    return page
+
+
+def unpack(archive: Path, targets: Mapping[int, Path], limits: Limits, folder: Path | None = None) -> None:
+    """Write members of the archive to the paths given, as many as a second allows, and at least the first.
+
+    Raises what `inspect` raises if the first cannot be written; of the others nothing is told.
+    """
+    largest = min(limits.max_file_bytes, limits.zip_bytes)
+    slow = Limits(**asdict(limits) | {"seconds": limits.seconds + largest / UNPACKED_A_SECOND})
+    paths = [(member, str(path.absolute())) for member, path in targets.items()]
+    with tempfile.TemporaryDirectory(prefix="unpack-", dir=folder) as private:
+        _ask("unpack", Path(private), slow, path=str(archive.absolute()), targets=paths)
+
+
+def _check_files(page: PageImage) -> None:
+    """Tesseract gets an image and nothing else, whatever has become of the process that wrote it."""
+    if page.words is None:
+        with page.gray.open("rb") as file:
+            whole = os.fstat(file.fileno()).st_size > page.width * page.height
+            if not whole or file.read(4) != b"II*\0":
+                raise ValueError("not the page that was promised")
+    page.rendition.stat()
+
+
+class _well_formed:  # noqa: N801 # reads as a phrase
+    """What the process answers is as little to be trusted as the file that it opened."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, KeyError | TypeError | ValueError | AttributeError | FileNotFoundError):
+            raise CorruptFile from error
+
+
+# ------------------------------------------------------------------ the helper
+
+
+class Helper:
+    """One helper process. Not for several threads at once."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-m", "batches.documents.caged", str(theirs.fileno()), str(os.getpid())]
+        env = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(PROJECT)} | ENVIRONMENT
+        with theirs:
+            self.process = subprocess.Popen(
+                command,
+                env=env,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C in a terminal is for the worker, which finishes its page
+            )
+        self.connection = Connection(ours.detach())
+
+    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """The answer to the request. Raises EOFError or OSError if the helper is gone, or does not answer."""
+        self.connection.send_bytes(json.dumps(request).encode())
+        if not self.connection.poll(seconds):
+            raise EOFError
+        answer = json.loads(self.connection.recv_bytes())
+        assert isinstance(answer, dict)
+        return answer
+
+    def close(self) -> None:
+        """End it, and what it has in hand."""
+        self.connection.close()
+        self.process.kill()
+        self.process.wait()
+
+    def __del__(self) -> None:
+        with suppress(Exception):
+            self.close()
+
+
+class _Mine(threading.local):
+    """Each thread's own helper, started when first needed, by the process that asks."""
+
+    helper: Helper | None = None
+    pid = 0
+
+
+_mine = _Mine()
+
+
+def _helper() -> Helper:
+    if _mine.helper is None or _mine.pid != os.getpid() or _mine.helper.process.poll() is not None:
+        _mine.helper, _mine.pid = Helper(), os.getpid()
+    return _mine.helper
+
+
+def _ask(what: str, folder: Path, limits: Limits, **arguments: Any) -> dict[str, Any]:
+    request = {"do": what, "folder": str(folder), "limits": asdict(limits)} | arguments
+    helper = _helper()
+    try:
+        answer = helper.ask(request, limits.seconds + GRACE)
+    except BaseException as error:  # a time limit of ours among them: what the helper does now is unknown
+        _mine.helper = None
+        helper.close()
+        if isinstance(error, EOFError | OSError):
+            raise OutOfMemory from error  # nothing else ends a helper that reads no user's bytes
+        raise
+    _raise_what_is_told(answer)
+    return answer
+
+
+def _raise_what_is_told(answer: dict[str, Any]) -> None:
+    if number := answer.get("errno"):
+        raise OSError(int(number), os.strerror(int(number)))
+    if name := answer.get("error"):
+        if answer.get("trace"):
+            logger.warning("A file could not be opened: %s", answer["trace"])
+        raise TOLD.get(str(name), CorruptFile)(str(answer.get("message", "")))
+
+
+def stop_helper() -> None:
+    """End this thread's helper, if it has one. The next request starts another."""
+    if helper := _mine.helper:
+        _mine.helper = None
+        if _mine.pid == os.getpid():
+            helper.close()

@@ -1,0 +1,168 @@
+"""The cage from inside: a helper that forks for each request, and the process that opens the user's file.
+
+Started by `cage` as `python -m batches.documents.caged FD`. The helper itself never looks into a file.
+"""
+
+import ctypes
+import errno
+import gc
+import json
+import os
+import resource
+import signal
+import sys
+import tempfile
+import traceback
+from contextlib import suppress
+from multiprocessing.connection import Connection, Pipe, wait
+from pathlib import Path
+from typing import Any, NoReturn
+
+from batches.documents import opening
+from batches.documents.pages import Limits
+from batches.errors import NO_SPACE, OcrError
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+STOPPED, PID = "stopped", "pid"  # in the private folder: see `ocr.stop`, which ends whatever runs there
+FILE_BYTES = 1024**3  # of what may be written at the least
+ANSWER_BYTES = 64 * 1024**2  # some hundred thousand words
+# Failures of the machine, not of the file: told as they are.
+MACHINE = {errno.EACCES, errno.EPERM, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE}
+CRASHED = (
+    "The program that opens such files stopped on this one: it is damaged, or built to do harm. "
+    "Scan or export it again and upload the new copy."
+)
+TOOK_TOO_LONG = "Opening this took longer than the time limit and was stopped. Try a lower resolution."
+
+libc = ctypes.CDLL(None)
+
+
+def serve(requests: Connection, asker: int) -> None:
+    """Answer requests until the process `asker` is gone."""
+    die_with(asker)
+    gc.freeze()  # the children share what is there: no writing to it
+    with suppress(EOFError, ConnectionError):
+        while True:
+            request = json.loads(requests.recv_bytes())
+            requests.send_bytes(answer_to(request, requests))
+
+
+def answer_to(request: dict[str, Any], requests: Connection) -> bytes:
+    """Fork, wait for the answer, end what is left. Raises EOFError if whoever asked is gone."""
+    limits = Limits(**request["limits"])
+    answers, answering = Pipe(duplex=False)
+    helper = os.getpid()
+    if not (pid := os.fork()):
+        requests.close()
+        answers.close()
+        _child(request, limits, answering, helper)
+    answering.close()
+    try:
+        return _outcome(pid, answers, requests, limits)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+        (Path(request["folder"]) / PID).unlink(missing_ok=True)
+        answers.close()
+
+
+def _outcome(pid: int, answers: Connection, requests: Connection, limits: Limits) -> bytes:
+    ready = wait([answers, requests], limits.seconds)
+    if requests in ready:  # nothing is asked twice: it is the end
+        raise EOFError
+    if not ready:
+        os.kill(pid, signal.SIGKILL)
+        return told("EngineTimeout", TOOK_TOO_LONG)
+    with suppress(EOFError, OSError):
+        return answers.recv_bytes(ANSWER_BYTES)
+    _, status, used = os.wait4(pid, 0)
+    return _ended_by(os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, used.ru_maxrss * 1024, limits)
+
+
+def _ended_by(signal_: int, most_memory: int, limits: Limits) -> bytes:
+    """What it means that the process ended without an answer."""
+    if signal_ == signal.SIGXCPU:
+        return told("EngineTimeout", TOOK_TOO_LONG)
+    if signal_ == signal.SIGKILL or most_memory > limits.memory / 2:
+        return told("OutOfMemory")
+    return told("CorruptFile", CRASHED, f"it was ended by signal {signal_}")
+
+
+def told(error: str, message: str = "", trace: str = "") -> bytes:
+    """The answer that tells an error."""
+    return json.dumps({"error": error, "message": message, "trace": trace}).encode()
+
+
+# ------------------------------------------------------------------ the process in the cage
+
+
+def _child(request: dict[str, Any], limits: Limits, answering: Connection, helper: int) -> NoReturn:
+    try:
+        die_with(helper)
+        _lock_in(Path(request["folder"]), limits)
+        answer = _open(request, limits)
+        answering.send_bytes(answer)
+        answering.close()
+    finally:
+        os._exit(0)
+
+
+def _lock_in(folder: Path, limits: Limits) -> None:
+    os.setsid()
+    (folder / PID).write_text(str(os.getpid()))
+    if (folder / STOPPED).exists():
+        os._exit(0)
+    os.chdir(folder)
+    tempfile.tempdir = str(folder)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nothing, standard)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # told as an error of the write
+    seconds = max(1, round(limits.seconds))
+    written = max(FILE_BYTES, limits.max_file_bytes)
+    resource.setrlimit(resource.RLIMIT_AS, (limits.memory, limits.memory))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 2))  # SIGXCPU, then SIGKILL
+    resource.setrlimit(resource.RLIMIT_FSIZE, (written, written))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _open(request: dict[str, Any], limits: Limits) -> bytes:
+    try:
+        return json.dumps(opening.DO[request["do"]](request, limits)).encode()
+    except OcrError as error:
+        return told(type(error).__name__, str(error))
+    except MemoryError:
+        return told("OutOfMemory")
+    except OSError as error:
+        return _of_the_system(error)
+    except Exception:  # whatever a decoder raises is the file's doing
+        return told("CorruptFile", "", traceback.format_exc(limit=-4))
+
+
+def _of_the_system(error: OSError) -> bytes:
+    match error.errno:
+        case number if number in NO_SPACE:
+            return told("NoSpace")
+        case errno.ENOENT:
+            return told("SourceMissing")
+        case errno.ENOMEM:
+            return told("OutOfMemory")
+        case errno.EFBIG:
+            return told("TooLarge")
+        case number if number in MACHINE:
+            return json.dumps({"errno": number}).encode()
+        case _:
+            return told("CorruptFile", "", f"{type(error).__name__}: {error}")
+
+
+def die_with(parent: int) -> None:
+    """End when the parent ends, also if it has ended already."""
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    serve(Connection(int(sys.argv[1])), asker=int(sys.argv[2]))

@@ -1,0 +1,215 @@
+"""Images: opened, counted and decoded by Pillow, and written as Tesseract and people may have them.
+
+Runs in the cage only. What Pillow raises for damaged files is left to the cage to tell.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+from pi_heif import register_heif_opener
+from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
+from PIL.ExifTags import Base as Exif
+
+from batches.documents.kinds import Kind
+from batches.documents.pages import Document, Limits, PageImage, Word
+from batches.errors import CorruptFile, TooLarge
+
+Image.MAX_IMAGE_PIXELS = None  # the limit is ours: `check_size`, before anything is decoded
+register_heif_opener(thumbnails=False)
+Image.init()  # every plugin now, once: else each process would import them for itself
+
+PLAUSIBLE_DPI = range(70, 2401)  # outside it, the file's word is worth nothing
+JPEG_MAX_SIDE = 65_500  # JPEG_MAX_DIMENSION in libjpeg's jmorecfg.h
+SQUARE = 1.2  # pixels whose sides differ by more are made square: a fax's are twice as high as wide
+PHOTOMETRIC, ORIENTATION = Exif.PhotometricInterpretation, Exif.Orientation
+WHITE_IS_ZERO = 0
+
+
+def inspect_image(path: Path, kind: Kind, limits: Limits) -> Document:
+    """Count the pages, without decoding any. Raises TooLarge where there is nothing else than too large a page."""
+    with _opened(path, kind) as image:
+        frames: int = getattr(image, "n_frames", 1)
+        if kind is Kind.TIFF and frames > 1:
+            return Document(kind, frames)
+        check_size(image.width, image.height, limits.max_pixels)
+        # Frames elsewhere are no pages: an animation, or (MPO) a camera's preview.
+        animated = frames > 1 and image.format != "MPO"
+        return Document(kind, 1, _first_of(frames) if animated else "")
+
+
+def load_image(
+    path: Path, kind: Kind, index: int, folder: Path, limits: Limits, *, rotation: int
+) -> PageImage:
+    """Decode page `index`, upright by the file's own word, and write it to `folder`."""
+    with _opened(path, kind) as image:
+        frames: int = getattr(image, "n_frames", 1)
+        note = _first_of(frames) if frames > 1 and kind is not Kind.TIFF and image.format != "MPO" else ""
+        if index >= frames:
+            raise CorruptFile("The page is missing from the file. Export it again and upload it.")
+        if frames > 1:
+            image.seek(index)
+        check_size(image.width, image.height, limits.max_pixels)
+        dpi = _dpi(image)
+        seen = _as_seen(image)
+    sides = _sides(seen, dpi)
+    if sides != seen.size:
+        check_size(*sides, limits.max_pixels)
+        seen = seen.resize(sides, Image.Resampling.BICUBIC)
+    return write_page(seen, _plausible(max(dpi)), folder, note, rotation=rotation)
+
+
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Raise TooLarge where the page has more than `max_pixels` pixels."""
+    if width * height > max_pixels:
+        raise TooLarge(
+            f"The page has {width} × {height} pixels; {max_pixels / 1e6:.0f} million are read at the most. "
+            "Scan it at a lower resolution."
+        )
+
+
+def write_page(
+    image: Image.Image,
+    dpi: int | None,
+    folder: Path,
+    note: str = "",
+    *,
+    words: tuple[Word, ...] | None = None,
+    rotation: int = 0,
+) -> PageImage:
+    """Write the page (mode `L` or `RGB`) for people, and unless its words are known for the engine.
+
+    `rotation`: degrees clockwise by which it is turned first; a multiple of 90.
+    """
+    if rotation:
+        image = image.rotate(-rotation, expand=True)
+    page = PageImage(folder, image.width, image.height, dpi, False, note, words)
+    image.info.clear()  # compression, profiles and tags of the original, which would come along
+    if max(image.size) > JPEG_MAX_SIDE:
+        shown = ImageOps.contain(image, (JPEG_MAX_SIDE, JPEG_MAX_SIDE))
+    else:
+        shown = image
+    _write(shown, page.rendition, "JPEG", quality=80)
+    if words is not None:
+        return page
+    gray = image.convert("L")
+    _write(gray, page.gray, "TIFF", dpi=(dpi, dpi) if dpi else None)
+    return PageImage(folder, image.width, image.height, dpi, is_blank(gray), note)
+
+
+def is_blank(gray: Image.Image) -> bool:
+    """Whether hardly a pixel stands out: fewer than 1 in 5,000 are 64 levels off the median."""
+    histogram = gray.reduce(2).histogram()
+    total, seen, median = sum(histogram), 0, 0
+    while (seen := seen + histogram[median]) < total / 2:
+        median += 1
+    off = sum(n for level, n in enumerate(histogram) if abs(level - median) > 64)
+    return off < total / 5000
+
+
+def _write(image: Image.Image, path: Path, format_: str, **options: object) -> None:
+    """By way of memory: Pillow does not notice a disk that takes only a part."""
+    content = BytesIO()
+    image.save(content, format_, **options)
+    path.write_bytes(content.getbuffer())
+
+
+@contextmanager
+def _opened(path: Path, kind: Kind) -> Iterator[Image.Image]:
+    try:
+        with Image.open(path, formats=[kind.value]) as image:
+            yield image
+    except UnidentifiedImageError as error:
+        raise CorruptFile from error  # its first bytes were right
+
+
+def _first_of(frames: int) -> str:
+    return f"First of {frames} frames; the others are not read."
+
+
+# ------------------------------------------------------------------ resolution
+
+
+def _plausible(value: float) -> int | None:
+    return round(value) if round(value) in PLAUSIBLE_DPI else None
+
+
+def _dpi(image: Image.Image) -> tuple[float, float]:
+    """Across and down the page as it will be seen; zeros where the file does not tell."""
+    across, down = image.info.get("dpi") or (0, 0)
+    on_its_side = image.getexif().get(ORIENTATION, 1) >= 5
+    return (float(down), float(across)) if on_its_side else (float(across), float(down))
+
+
+def _sides(image: Image.Image, dpi: tuple[float, float]) -> tuple[int, int]:
+    """The page's size with square pixels."""
+    across, down = dpi
+    if not _plausible(across) or not _plausible(down):
+        return image.size
+    ratio = across / down
+    if ratio > SQUARE:
+        return image.width, round(image.height * ratio)
+    if ratio < 1 / SQUARE:
+        return round(image.width / ratio), image.height
+    return image.size
+
+
+# ------------------------------------------------------------------ colours
+
+
+def _as_seen(frame: Image.Image) -> Image.Image:
+    """Decode to mode `L` or `RGB`: turned as the camera says, transparency on white, 16 bits as 8."""
+    frame.load()
+    inverted = _is_inverted(frame)
+    ImageOps.exif_transpose(frame, in_place=True)
+    image = _as_eight_bits(frame)
+    return ImageChops.invert(image) if inverted else image
+
+
+def _is_inverted(frame: Image.Image) -> bool:
+    """Pillow minds TIFF's "white is zero" for up to 8 bits a sample, and not for more."""
+    tags = getattr(frame, "tag_v2", {})
+    return _is_deep(frame) and tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def _as_eight_bits(image: Image.Image) -> Image.Image:
+    if _is_deep(image):
+        return _from_deep(image)
+    if image.has_transparency_data:
+        return _on_white(image)
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+def _from_deep(image: Image.Image) -> Image.Image:
+    """16 bits by their upper 8; 12 bits in 16 by theirs; floating point and 32 bits by what there is."""
+    low, high = (float(level) for level in image.getextrema())  # type: ignore[arg-type]
+    if high <= 1.0 and image.mode == "F":
+        scale = 255.0
+    elif high <= 255:
+        scale = 1.0
+    elif high < 1 << 12:
+        scale = 1 / 16
+    elif high < 1 << 16:
+        scale = 1 / 256
+    else:
+        scale = 255 / (high - low or 1.0)
+    offset = -low * scale if high >= 1 << 16 or low < 0 else 0.0
+    return image.convert("F").point(lambda level: level * scale + offset).convert("L")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Transparency shows white paper. With no copy in between: pages are large."""
+    if image.mode not in ("LA", "RGBA"):
+        image = image.convert("RGBA")
+    if image.mode == "LA":
+        paper = Image.new("L", image.size, "white")
+        paper.paste(image.getchannel("L"), mask=image)
+    else:
+        paper = Image.new("RGB", image.size, "white")
+        paper.paste(image, mask=image)
+    return paper
