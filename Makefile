@@ -2,9 +2,9 @@
 PYTHON := .venv/bin/python
 
 # Everything runs on SQLite; what depends on the database runs on PostgreSQL too.
-ON_POSTGRESQL := $(addprefix tests/test_,models.py events.py consumers.py services.py retry.py races.py sweep.py end_to_end.py faults.py)
-# Two files at a time: most of the time goes into waiting for processes to start and faults to heal.
-TOGETHER := -n 2 --dist loadfile
+ON_POSTGRESQL := $(addprefix tests/test_,models.py events.py services.py retry.py races.py sweep.py end_to_end.py faults.py)
+# Four at a time: most of the time goes into waiting for processes to start and faults to heal.
+TOGETHER := -n 4 --dist worksteal
 
 .PHONY: setup setup-dev setup-test run test check bench
 

@@ -5,6 +5,8 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
+from copy import copy
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
+from django.test.client import ClientHandler
 
 from batches import ocr, services, tasks
 from batches.models import Batch, Page
@@ -128,8 +131,17 @@ def staff(db: None) -> User:
     return User.objects.create_superuser("root")
 
 
+@cache
+def _handler() -> ClientHandler:
+    """The site's middleware, built once: static files are looked for each time, which takes a while."""
+    handler = ClientHandler(enforce_csrf_checks=False)
+    handler.load_middleware()
+    return handler
+
+
 def client_of(user: User | None) -> Client:
     client = Client()
+    client.handler = copy(_handler())
     if user:
         client.force_login(user)
     return client

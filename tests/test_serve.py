@@ -185,7 +185,7 @@ def test_the_command_names_what_failed(site: Site, tmp_path: Path):
         (["nowhere.png"], "nowhere.png does not exist"),
         (["README.md", "--lang", "xyz"], "Not installed on this server: xyz"),
         (["README.md", "--owner", "nobody"], "There is no user nobody"),
-        (["tests/"], "no image or PDF"),
+        (["bin/"], "no image or PDF"),
         ([], "required: PATH"),
     ],
 )
@@ -223,7 +223,7 @@ def test_the_command_cancels_when_it_is_interrupted(site: Site, tmp_path: Path):
     process = subprocess.Popen(command, cwd=PROJECT, env=site.env, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: list(site.folder.glob("batches/*/pages/*.json")))
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=WAIT)
     assert process.returncode == 130
     assert "Cancelled; what was read is kept" in stderr
     assert not processes(site.folder)
