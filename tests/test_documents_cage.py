@@ -13,8 +13,16 @@ import pytest
 from PIL import Image
 
 from batches import ocr
-from batches.documents import Kind, Limits, PageImage, cage, inspect, load_page
-from batches.errors import CorruptFile, EngineTimeout, NoSpace, OutOfMemory, TooLarge
+from batches.documents import Document, Kind, Limits, PageImage, cage, inspect, inspect_all, load_page
+from batches.errors import (
+    CorruptFile,
+    EngineTimeout,
+    NoSpace,
+    OutOfMemory,
+    SourceMissing,
+    TooLarge,
+    UnsupportedType,
+)
 from tests.conftest import wait_for
 from tests.scans import scan, write_scans
 from tests.test_faults import children
@@ -229,3 +237,26 @@ def _pid(folder: Path) -> int:
         return int((folder / "pid").read_text())
     except (FileNotFoundError, ValueError):
         return 0
+
+
+def test_many_files_are_looked_at_together(tmp_path: Path):
+    """What is wrong with one is told of it alone."""
+    good = write_scans(tmp_path, 3)
+    (tmp_path / "notes.txt").write_text("nothing")
+    found = inspect_all([good[0], tmp_path / "notes.txt", tmp_path / "gone", good[1]], LIMITS, within=60)
+    assert found[0] == found[3] == Document(Kind.PNG, 1)
+    assert [type(error) for error in found[1:3]] == [UnsupportedType, SourceMissing]
+
+
+def test_a_file_that_ends_the_process_is_the_last_one_told_of(tmp_path: Path):
+    """It is known to be this one; those after it are looked at next time."""
+    good = write_scans(tmp_path, 3)
+    os.mkfifo(tmp_path / "endless")
+    limits = Limits(seconds=1.0)
+    found = inspect_all([good[0], tmp_path / "endless", good[1]], limits, within=60)
+    assert found[0] == Document(Kind.PNG, 1)
+    assert [type(error) for error in found[1:]] == [EngineTimeout]
+
+
+def test_no_file_is_begun_after_the_time_given(tmp_path: Path):
+    assert len(inspect_all(write_scans(tmp_path, 3), LIMITS)) == 1

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.conftest import listens, wait_for
+from tests.conftest import WAIT, listens, wait_for
 from tests.postgres import free_port
 from tests.scans import lines_of, write_many_pages, write_scans
 from tests.zips import write_zip

@@ -86,15 +86,15 @@ def test_a_file_that_takes_three_workers_with_it_is_refused_alone(make_batch, mo
     batch = make_batch(5)
     killer = batch.files.get(position=4).path
     deaths = []
-    inspect = documents.inspect
+    inspect_all = documents.inspect_all
 
-    def deadly(path: Path, *args: Any, **kwargs: Any) -> documents.Document | documents.Archive:
-        if path == killer:
-            deaths.append(path)
+    def deadly(paths: list[Path], *args: Any, **kwargs: Any) -> Any:
+        if killer in paths:
+            deaths.append(killer)
             raise SystemExit
-        return inspect(path, *args, **kwargs)
+        return inspect_all(paths, *args, **kwargs)
 
-    monkeypatch.setattr(documents, "inspect", deadly)
+    monkeypatch.setattr(documents, "inspect_all", deadly)
     for _ in range(12):
         held = Batch.objects.filter(lease_expires_at__isnull=False)  # by a worker that is gone
         held.update(lease_expires_at=Now() - timedelta(days=1))

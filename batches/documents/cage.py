@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from multiprocessing.connection import Connection
@@ -54,15 +54,44 @@ def inspect(
 ) -> Document | Archive:
     """Tell what the file is and count its pages, or list its files, without decoding any.
 
-    `folder` is where temporary folders are made. `nested` in an archive, an archive is refused. Raises UnsupportedType, CorruptFile, Encrypted, TooLarge,
-    SourceMissing, EngineTimeout, OutOfMemory or NoSpace; OSError where the machine refuses.
+    `folder` is where temporary folders are made. `nested`: it came in an archive, and must be none itself.
+    Raises UnsupportedType, CorruptFile, Encrypted, TooLarge, SourceMissing, EngineTimeout, OutOfMemory or
+    NoSpace; OSError where the machine refuses.
+    """
+    (outcome,) = inspect_all([path], limits, folder, nested=nested)
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def inspect_all(
+    paths: Sequence[Path],
+    limits: Limits,
+    folder: Path | None = None,
+    *,
+    nested: bool = False,
+    within: float = 0,
+) -> list[Document | Archive | Exception]:
+    """The same for the first of these files, as many as are begun `within` so many seconds; at least one.
+
+    In one process, which costs less than one each. A file that ends the process is the last one told of.
     """
     with tempfile.TemporaryDirectory(prefix="look-", dir=folder) as private:
-        answer = _ask("inspect", Path(private), limits, path=str(path.absolute()), nested=nested)
-    with _well_formed():
-        if "members" in answer:
-            return Archive(tuple(Member(str(row["name"]), int(row["size"])) for row in answer["members"]))
-        return Document(Kind(answer["kind"]), int(answer["pages"]), str(answer["note"]))
+        names = [str(path.absolute()) for path in paths]
+        answers = _ask("inspect", Path(private), limits, paths=names, nested=nested, begin_within=within)
+    return [_inspected(answer) for answer in answers]
+
+
+def _inspected(answer: dict[str, Any]) -> Document | Archive | Exception:
+    if error := _error_told(answer):
+        return error
+    try:
+        with _well_formed():
+            if "members" in answer:
+                return Archive(tuple(Member(str(row["name"]), int(row["size"])) for row in answer["members"]))
+            return Document(Kind(answer["kind"]), int(answer["pages"]), str(answer["note"]))
+    except CorruptFile as error:
+        return error
 
 
 def load_page(
@@ -80,7 +109,7 @@ def load_page(
     With `keep_text` the text of a PDF page is taken from the PDF where it is good. `rotation`: degrees
     clockwise by which the page is turned, a multiple of 90. Errors as for `inspect`.
     """
-    answer = _ask(
+    answer = _ask_one(
         "load_page",
         folder,
         limits,
@@ -108,7 +137,7 @@ def unpack(archive: Path, targets: Mapping[int, Path], limits: Limits, folder: P
     slow = Limits(**asdict(limits) | {"seconds": limits.seconds + largest / UNPACKED_A_SECOND})
     paths = [(member, str(path.absolute())) for member, path in targets.items()]
     with tempfile.TemporaryDirectory(prefix="unpack-", dir=folder) as private:
-        _ask("unpack", Path(private), slow, path=str(archive.absolute()), targets=paths)
+        _ask_one("unpack", Path(private), slow, path=str(archive.absolute()), targets=paths)
 
 
 def _check_files(page: PageImage) -> None:
@@ -153,14 +182,14 @@ class Helper:
             )
         self.connection = Connection(ours.detach())
 
-    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """The answer to the request. Raises EOFError or OSError if the helper is gone, or does not answer."""
+    def ask(self, request: dict[str, Any], seconds: float) -> list[dict[str, Any]]:
+        """The answers to the request. Raises EOFError or OSError if the helper is gone, or does not answer."""
         self.connection.send_bytes(json.dumps(request).encode())
         if not self.connection.poll(seconds):
             raise EOFError
-        answer = json.loads(self.connection.recv_bytes())
-        assert isinstance(answer, dict)
-        return answer
+        answers = json.loads(self.connection.recv_bytes())
+        assert isinstance(answers, list)
+        return answers
 
     def close(self) -> None:
         """End it, and what it has in hand."""
@@ -189,28 +218,35 @@ def _helper() -> Helper:
     return _mine.helper
 
 
-def _ask(what: str, folder: Path, limits: Limits, **arguments: Any) -> dict[str, Any]:
+def _ask(what: str, folder: Path, limits: Limits, **arguments: Any) -> list[dict[str, Any]]:
     request = {"do": what, "folder": str(folder), "limits": asdict(limits)} | arguments
     helper = _helper()
     try:
-        answer = helper.ask(request, limits.seconds + GRACE)
+        return helper.ask(request, arguments.get("begin_within", 0) + limits.seconds + GRACE)
     except BaseException as error:  # a time limit of ours among them: what the helper does now is unknown
         _mine.helper = None
         helper.close()
         if isinstance(error, EOFError | OSError):
             raise OutOfMemory from error  # nothing else ends a helper that reads no user's bytes
         raise
-    _raise_what_is_told(answer)
+
+
+def _ask_one(what: str, folder: Path, limits: Limits, **arguments: Any) -> dict[str, Any]:
+    """The one answer. Raises what it tells."""
+    (answer,) = _ask(what, folder, limits, **arguments)
+    if error := _error_told(answer):
+        raise error
     return answer
 
 
-def _raise_what_is_told(answer: dict[str, Any]) -> None:
+def _error_told(answer: dict[str, Any]) -> Exception | None:
     if number := answer.get("errno"):
-        raise OSError(int(number), os.strerror(int(number)))
-    if name := answer.get("error"):
-        if answer.get("trace"):
-            logger.warning("A file could not be opened: %s", answer["trace"])
-        raise TOLD.get(str(name), CorruptFile)(str(answer.get("message", "")))
+        return OSError(int(number), os.strerror(int(number)))
+    if not (name := answer.get("error")):
+        return None
+    if answer.get("trace"):
+        logger.warning("A file could not be opened: %s", answer["trace"])
+    return TOLD.get(str(name), CorruptFile)(str(answer.get("message", "")))
 
 
 def stop_helper() -> None:

@@ -12,7 +12,9 @@ import resource
 import signal
 import sys
 import tempfile
+import time
 import traceback
+from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
@@ -24,6 +26,7 @@ from batches.errors import NO_SPACE, OcrError
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 STOPPED, PID = "stopped", "pid"  # in the private folder: see `ocr.stop`, which ends whatever runs there
+NO_MORE = b""
 FILE_BYTES = 1024**3  # of what may be written at the least
 ANSWER_BYTES = 64 * 1024**2  # some hundred thousand words
 # Failures of the machine, not of the file: told as they are.
@@ -44,11 +47,11 @@ def serve(requests: Connection, asker: int) -> None:
     with suppress(EOFError, ConnectionError):
         while True:
             request = json.loads(requests.recv_bytes())
-            requests.send_bytes(answer_to(request, requests))
+            requests.send_bytes(answers_to(request, requests))
 
 
-def answer_to(request: dict[str, Any], requests: Connection) -> bytes:
-    """Fork, wait for the answer, end what is left. Raises EOFError if whoever asked is gone."""
+def answers_to(request: dict[str, Any], requests: Connection) -> bytes:
+    """Fork, wait for the answers, end what is left. Raises EOFError if whoever asked is gone."""
     limits = Limits(**request["limits"])
     answers, answering = Pipe(duplex=False)
     helper = os.getpid()
@@ -58,7 +61,7 @@ def answer_to(request: dict[str, Any], requests: Connection) -> bytes:
         _child(request, limits, answering, helper)
     answering.close()
     try:
-        return _outcome(pid, answers, requests, limits)
+        return b"[%b]" % b",".join(_collect(pid, answers, requests, limits))
     finally:
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
@@ -68,17 +71,26 @@ def answer_to(request: dict[str, Any], requests: Connection) -> bytes:
         answers.close()
 
 
-def _outcome(pid: int, answers: Connection, requests: Connection, limits: Limits) -> bytes:
-    ready = wait([answers, requests], limits.seconds)
-    if requests in ready:  # nothing is asked twice: it is the end
-        raise EOFError
-    if not ready:
-        os.kill(pid, signal.SIGKILL)
-        return told("EngineTimeout", TOOK_TOO_LONG)
-    with suppress(EOFError, OSError):
-        return answers.recv_bytes(ANSWER_BYTES)
-    _, status, used = os.wait4(pid, 0)
-    return _ended_by(os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, used.ru_maxrss * 1024, limits)
+def _collect(pid: int, answers: Connection, requests: Connection, limits: Limits) -> Iterator[bytes]:
+    """The answers that come. The last of them may tell how the process ended over what it had in hand."""
+    while True:
+        ready = wait([answers, requests], limits.seconds)
+        if requests in ready:  # nothing is asked twice: it is the end
+            raise EOFError
+        if not ready:
+            os.kill(pid, signal.SIGKILL)
+            yield told("EngineTimeout", TOOK_TOO_LONG)
+            return
+        try:
+            answer = answers.recv_bytes(ANSWER_BYTES)
+        except (EOFError, OSError):
+            _, status, used = os.wait4(pid, 0)
+            signal_ = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+            yield _ended_by(signal_, used.ru_maxrss * 1024, limits)
+            return
+        if answer == NO_MORE:
+            return
+        yield answer
 
 
 def _ended_by(signal_: int, most_memory: int, limits: Limits) -> bytes:
@@ -102,8 +114,12 @@ def _child(request: dict[str, Any], limits: Limits, answering: Connection, helpe
     try:
         die_with(helper)
         _lock_in(Path(request["folder"]), limits)
-        answer = _open(request, limits)
-        answering.send_bytes(answer)
+        deadline = time.monotonic() + request.get("begin_within", 0)
+        for part in opening.parts(request):
+            answering.send_bytes(_open(part, limits))
+            if time.monotonic() > deadline:
+                break
+        answering.send_bytes(NO_MORE)
         answering.close()
     finally:
         os._exit(0)

@@ -1,6 +1,6 @@
 """What the process in the cage does: look at a file, open a page, unpack. Answers in plain data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,17 @@ def inspect(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
             document = inspect_image(path, kind, limits)
     _check_pages(document, limits)
     return asdict(document)
+
+
+def parts(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The request for several files as one for each, with a folder of its own."""
+    if "paths" not in request:
+        yield request
+        return
+    for number, path in enumerate(request["paths"]):
+        folder = Path(request["folder"]) / str(number)
+        folder.mkdir()
+        yield request | {"path": path, "folder": str(folder)}
 
 
 def load_page(request: dict[str, Any], limits: Limits) -> dict[str, Any]:

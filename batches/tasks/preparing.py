@@ -1,7 +1,7 @@
 """Looking at a batch's files, some at a time, until its pages may be read."""
 
 import logging
-import time
+from collections.abc import Iterator
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
@@ -60,26 +60,47 @@ def _fail_preparation(batch: Batch, error: OcrError) -> None:
 
 
 def _inspect_files(batch: Batch) -> list[tuple[SourceFile, Outcome]]:
-    found: list[tuple[SourceFile, Outcome]] = []
-    deadline = time.monotonic() + PREPARE_SECONDS
     # After a loss one at a time, so that the next loss is known to be this file's.
     waiting = list(batch.files.waiting()[: 1 if batch.losses else PREPARE_FILES])
-    for place, source in enumerate(waiting):
-        outcome = WorkerLost() if batch.losses >= MAX_LOSSES else _inspect(source, waiting[place:])
+    if batch.losses >= MAX_LOSSES:
+        return [(source, WorkerLost()) for source in waiting]
+    found: list[tuple[SourceFile, Outcome]] = []
+    for source, outcome in zip(waiting, _inspect(waiting), strict=False):
         found.append((source, outcome))
-        if isinstance(outcome, Archive) or time.monotonic() > deadline:
-            break  # an archive's files come before the next file
+        if isinstance(outcome, Archive):
+            break  # its files come before the next file
     return found
 
 
-def _inspect(source: SourceFile, waiting: list[SourceFile]) -> Outcome:
+def _inspect(waiting: list[SourceFile]) -> list[Outcome]:
+    """What the first of these files are, as many as there is time for."""
+    if not waiting:
+        return []
     try:
-        if source.member:
-            _unpack(source, waiting)
-            source.sha256, source.size = digest(source.path)
-        return documents.inspect(source.path, limits(), settings.TMP_DIR, nested=source.member > 0)
+        return list(_inspect_together(waiting))
     except Exception as error:
-        return as_told(error, f"Looking at file {source.pk}")
+        return [as_told(error, f"Looking at file {waiting[0].pk}")]
+
+
+def _inspect_together(waiting: list[SourceFile]) -> Iterator[Outcome]:
+    nested = waiting[0].member > 0
+    if nested:
+        _unpack(waiting[0], waiting)
+    together = list(_of_a_kind(waiting))
+    paths = [source.path for source in together]
+    found = documents.inspect_all(paths, limits(), settings.TMP_DIR, nested=nested, within=PREPARE_SECONDS)
+    for source, outcome in zip(together, found, strict=False):
+        if nested:
+            source.sha256, source.size = digest(source.path)
+        yield as_told(outcome, f"Looking at file {source.pk}") if isinstance(outcome, Exception) else outcome
+
+
+def _of_a_kind(waiting: list[SourceFile]) -> Iterator[SourceFile]:
+    """Those that can be looked at together with the first: handed over like it, or unpacked with it."""
+    for source in waiting:
+        if (source.member > 0) != (waiting[0].member > 0) or (source.member and not source.path.exists()):
+            return
+        yield source
 
 
 def _unpack(source: SourceFile, waiting: list[SourceFile]) -> None:
