@@ -25,7 +25,7 @@ def running(user):
     def make(pages: int, owner=user) -> Batch:
         batch = Batch.objects.create(name="Box", owner=owner, options=Options().as_json(), status="preparing")
         source = SourceFile.objects.create(batch=batch, position=1, name="box.tif", sha256="0" * 64, size=1)
-        Page.objects.add(source, Document(Kind.TIFF, pages))
+        Page.objects.add(batch, [(source, Document(Kind.TIFF, pages))])
         locked(batch).run()
         return locked(batch)
 

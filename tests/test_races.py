@@ -52,7 +52,7 @@ def in_hand(user: User, pages: int) -> tuple[Batch, list[Page]]:
     batch = Batch.objects.create(name="Box", owner=user, options=Options().as_json(), status="preparing")
     source = SourceFile.objects.create(batch=batch, position=1, name="box.tif", sha256="0" * 64, size=1)
     source.accept(Document(Kind.TIFF, pages))
-    Page.objects.add(source, Document(Kind.TIFF, pages))
+    Page.objects.add(batch, [(source, Document(Kind.TIFF, pages))])
     Batch.objects.locked(batch.pk).run()
     claimed = [Page.objects.claim() for _ in range(pages)]
     return batch, [page for page in claimed if page]

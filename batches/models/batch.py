@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 
-from batches.errors import NothingRead, NothingToRead, OcrError, TooManyPages
+from batches.errors import NothingRead, NothingToRead, OcrError
 from batches.models.pace import Pace
 from batches.ocr import Options
 
@@ -275,11 +275,6 @@ class Batch(models.Model):
         self.last_seq += n
         self.save(update_fields=["last_seq"])
         return range(first, self.last_seq + 1)
-
-    def check_room(self, pages: int) -> None:
-        """Raise TooManyPages where `pages` more would exceed what a batch may have."""
-        if self.total + pages > settings.MAX_PAGES_PER_BATCH:
-            raise TooManyPages
 
     def start_or_fail(self) -> None:
         """Preparation is over: read what there is, or end if there is nothing."""

@@ -1,5 +1,6 @@
 """A page: its claim by one worker at a time, and what came of it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +48,15 @@ class PageQuerySet(models.QuerySet["Page"]):
                 return self.select_related("batch", "source").get(pk=page.pk)
         return None
 
-    def add(self, source: SourceFile, document: Document) -> None:
-        """The pages of an accepted file, numbered on from those the batch has. Under the batch's lock."""
-        batch = source.batch
+    def add(self, batch: Batch, accepted: Iterable[tuple[SourceFile, Document]]) -> None:
+        """The pages of accepted files, numbered on from those the batch has. Under the batch's lock."""
+        parts = [(source, index) for source, document in accepted for index in range(document.pages)]
         pages = (
-            Page(batch=batch, source=source, number=batch.total + index + 1, index=index)
-            for index in range(document.pages)
+            Page(batch=batch, source=source, number=number, index=index)
+            for number, (source, index) in enumerate(parts, batch.total + 1)
         )
         self.bulk_create(pages, batch_size=1000)
-        batch.count("total", document.pages)
+        batch.count("total", len(parts))
 
     def waiting(self) -> "PageQuerySet":
         """Queued pages that a worker may claim."""

@@ -25,6 +25,11 @@ class SourceFileQuerySet(models.QuerySet["SourceFile"]):
         """Those that nobody has looked at yet, in their order."""
         return self.filter(status=SourceFile.Status.QUEUED).order_by("position", "member")
 
+    def originals(self, contents: Iterable[str]) -> "dict[str, SourceFile]":
+        """Of each content (SHA-256) the first file that was accepted, where there is one."""
+        same = self.filter(sha256__in=set(contents), status=SourceFile.Status.ACCEPTED)
+        return {file.sha256: file for file in same.order_by("-position", "-member")}
+
     def add_members(self, archive: "SourceFile", members: Iterable[Member]) -> None:
         """The files of an archive, in its place. They are unpacked when their turn comes."""
         files = (
@@ -92,17 +97,10 @@ class SourceFile(models.Model):
         """The archive that this member came in."""
         return self.batch.files.get(position=self.position, member=0)
 
-    def twin(self) -> "SourceFile | None":
-        """The first file of the batch with the same content, if that is another one before this."""
-        same = self.batch.files.filter(sha256=self.sha256, status=self.Status.ACCEPTED)
-        first = same.order_by("position", "member").first()
-        before = first and (first.position, first.member) < (self.position, self.member)
-        return first if before else None
-
-    def accept(self, document: Document) -> bool:
-        """It can be read, and has so many pages."""
-        twin = self.twin()
-        notes = [document.note, f"The same file as {twin.name}: both are read." if twin else ""]
+    def accept(self, document: Document, original: "SourceFile | None" = None) -> bool:
+        """It can be read, and has so many pages. `original`: a file of the batch with the same content."""
+        twin = original is not None and (original.position, original.member) < (self.position, self.member)
+        notes = [document.note, f"The same file as {original}: both are read." if twin else ""]
         return self._move(
             self.Status.ACCEPTED,
             kind=document.kind.value,

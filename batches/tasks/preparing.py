@@ -8,8 +8,8 @@ from django.db import DatabaseError, transaction
 
 from batches import documents, ocr
 from batches.documents import Archive, Document
-from batches.errors import OcrError, WorkerLost
-from batches.events import Change, change, publish
+from batches.errors import OcrError, TooManyPages, WorkerLost
+from batches.events import EventType, change, publish
 from batches.files import digest
 from batches.models import MAX_LOSSES, Batch, Page, SourceFile
 from batches.tasks.limits import limits
@@ -117,7 +117,9 @@ def _record_files(batch: Batch, found: list[tuple[SourceFile, Outcome]]) -> None
         locked = Batch.objects.locked(batch.pk)
         if locked.status != Batch.Status.PREPARING or locked.attempt != batch.attempt:
             return
-        changes = [_record_file(locked, source, outcome) for source, outcome in found]
+        accepted = _record(locked, found)
+        Page.objects.add(locked, accepted)
+        changes = [change(locked, _told(source), source) for source, _ in found]
         if locked.files.waiting().exists():
             locked.release_preparation()
         else:
@@ -126,20 +128,28 @@ def _record_files(batch: Batch, found: list[tuple[SourceFile, Outcome]]) -> None
         publish(locked, *changes)
 
 
-def _record_file(batch: Batch, source: SourceFile, outcome: Outcome) -> Change:
-    source.batch = batch
-    if isinstance(outcome, Archive):
-        source.unpack()
-        batch.files.add_members(source, outcome.members)
-        return change(batch, "file.accepted", source)
-    if isinstance(outcome, Document):
-        try:
-            batch.check_room(outcome.pages)
-        except OcrError as error:
-            outcome = error
-    if isinstance(outcome, OcrError):
-        source.reject(outcome)
-        return change(batch, "file.rejected", source)
-    source.accept(outcome)
-    Page.objects.add(source, outcome)
-    return change(batch, "file.accepted", source)
+def _record(batch: Batch, found: list[tuple[SourceFile, Outcome]]) -> list[tuple[SourceFile, Document]]:
+    """Save what each file is. Answers those that have pages to be read."""
+    accepted: list[tuple[SourceFile, Document]] = []
+    originals = batch.files.originals(source.sha256 for source, _ in found)
+    room = settings.MAX_PAGES_PER_BATCH - batch.total
+    for source, outcome in found:
+        source.batch = batch
+        match outcome:
+            case Archive():
+                source.unpack()
+                batch.files.add_members(source, outcome.members)
+            case Document() if outcome.pages <= room:
+                source.accept(outcome, originals.get(source.sha256))
+                originals.setdefault(source.sha256, source)
+                accepted.append((source, outcome))
+                room -= outcome.pages
+            case Document():
+                source.reject(TooManyPages())
+            case _:
+                source.reject(outcome)
+    return accepted
+
+
+def _told(source: SourceFile) -> EventType:
+    return "file.rejected" if source.status == SourceFile.Status.REJECTED else "file.accepted"
