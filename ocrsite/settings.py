@@ -128,6 +128,7 @@ AUTHENTICATION_BACKENDS = [
 ]
 # Who guesses passwords is made to wait: counted in the database, so by all processes, and without Redis too.
 # By name and address together: neither can a stranger lock somebody out, nor one person a whole office.
+AXES_VERBOSE = False  # its greeting at every start
 AXES_FAILURE_LIMIT = env.int("SIGN_IN_ATTEMPTS", 10)
 AXES_COOLOFF_TIME = timedelta(minutes=env.int("SIGN_IN_PAUSE_MINUTES", 15))
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
