@@ -58,7 +58,7 @@ def redis_server() -> Iterator[PrivateRedis]:
 def clean(request: pytest.FixtureRequest) -> Iterator[None]:
     """Rows go with each test; so do the files that belonged to them."""
     yield
-    for folder in ("batches", "tmp"):
+    for folder in ("batches", "tmp", "uploads"):
         shutil.rmtree(FOLDER / folder, ignore_errors=True)
     (FOLDER / "tmp").mkdir()
 
