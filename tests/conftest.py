@@ -20,6 +20,7 @@ from batches import ocr, services, tasks
 from batches.models import Batch, Page
 from batches.services import LocalFile
 from ocrsite.processes import PrivateRedis, Program, procfile
+from tests.browser import a_page, chromium, signed_in  # noqa: F401
 from tests.environment import FOLDER
 from tests.postgres import free_port
 from tests.scans import write_scans

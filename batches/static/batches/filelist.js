@@ -1,5 +1,6 @@
 // The list of files on the page: what needs a person, what is being sent, the rest; and what all of them come to.
 
+const COUNTED = { refused: "will be refused", failed: "not uploaded", missing: "to be added again" };
 const WORDS = {
   waiting: "waiting",
   done: "arrived",
@@ -86,13 +87,13 @@ export class FileList extends EventTarget {
     this.bar.hidden = !left;
     const files = `${items.length} file${items.length === 1 ? "" : "s"}`;
     const told = [`${files}, ${sizeOf(bytes)}`, `${count("done", "refused")} arrived`];
-    for (const state of BAD) if (count(state)) told.push(`${count(state)} ${WORDS[state]}`);
+    for (const state of BAD) if (count(state)) told.push(`${count(state)} ${COUNTED[state]}`);
     this.sum.textContent = `${told.join(" · ")}`;
     this.show("retry", held || count("failed"));
     this.show("remove-bad", count(...BAD));
     this.show("remove-all", items.length);
     const line = held || (online ? "" : "The connection is lost. The upload goes on by itself when it is back.");
-    this.say(line || (items.length && !left ? "Everything that can be uploaded has arrived." : ""));
+    this.say(line || (items.length && !left && !count("failed", "missing") ? "Everything has arrived." : ""));
   }
 
   show(command, yes) {

@@ -5,6 +5,7 @@
 // a part is on the server, its file is to be added again).
 
 const PARALLEL = 3;
+const FIRST_PIECE = 1 << 16; // of a large file: enough for the server to tell whether it is one that is read
 const LONGEST_WAIT = 15_000; // ms between two tries while the line is down
 const TRIES = 5; // of one file, at a server that answers with errors
 const HOLDING = [401, 403, 429, 507]; // no file would be taken now
@@ -75,7 +76,7 @@ export class Sending extends EventTarget {
     const upload = new tus.Upload(item.file, {
       endpoint: this.endpoint,
       uploadUrl: item.url,
-      chunkSize: this.piece,
+      chunkSize: item.size > this.piece && !item.url ? FIRST_PIECE : this.piece,
       headers: this.headers,
       metadata: { filename: item.path, submission: this.submission, fingerprint: item.fingerprint },
       uploadDataDuringCreation: true,
@@ -94,6 +95,7 @@ export class Sending extends EventTarget {
 
   answered(item, upload, answer) {
     if (answer.getStatus() < 500) this.isOnline(true);
+    upload.options.chunkSize = this.piece;
     const refused = answer.getHeader("Upload-Refused");
     if (!refused) return;
     item.reason = decodeURIComponent(refused);

@@ -32,6 +32,7 @@ zone.classList.add("scripted");
 input.required = false;
 input.removeAttribute("name");
 for (const element of form.querySelectorAll("[data-scripted]")) element.hidden = false;
+for (const element of form.querySelectorAll("[data-unscripted]")) element.hidden = true;
 
 for (const chooser of [input, folderInput]) {
   chooser.addEventListener("change", () => {
