@@ -49,7 +49,7 @@ def begin(owner: User, submission: UUID, name: str, size: int, fingerprint: str)
 
     Raises TooLarge, BatchTooLarge, TooManyFiles, TooManyBatches, HandedOver or NoSpace.
     """
-    User.objects.select_for_update(no_key=True).get(pk=owner.pk)  # one at a time: the sums must hold
+    Upload.objects.lock_drafts(owner)  # one at a time: the sums must hold
     draft = Upload.objects.of_draft(owner, submission)
     if upload := draft.filter(fingerprint=fingerprint, size=size).first():
         return upload

@@ -91,6 +91,8 @@ def submitted(owner: User, submission: UUID | None) -> Batch | None:
 
 @transaction.atomic
 def _queue(batch: Batch, files: list[SourceFile], draft: list[Upload]) -> Batch:
+    if draft:
+        Upload.objects.lock_drafts(batch.owner)
     batch.save(force_insert=True)
     if draft and Upload.objects.of_draft(batch.owner, draft[0].submission).delete()[0] != len(draft):
         raise Unfinished("Files were added or removed meanwhile. Look at the list, and start again.")

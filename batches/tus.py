@@ -91,7 +91,7 @@ def _guarded(view: View, request: HttpRequest, *args: Any, **kwargs: Any) -> Htt
     except Upload.DoesNotExist:
         return _answer(404, "This upload is gone.")
     except OcrError as error:
-        return _answer(STATUS[type(error)], str(error))
+        return _answer(STATUS.get(type(error), 400), str(error))
 
 
 @require_http_methods(["OPTIONS", "GET", "POST"])

@@ -77,7 +77,7 @@ def row(page: Page, name: str):
 
 
 def choose(page: Page, *paths: Path) -> None:
-    page.get_by_label("Files", exact=False).first.set_input_files(list(paths))
+    page.get_by_label("Files").set_input_files(list(paths))
 
 
 def write_box(folder: Path, files: int) -> Path:

@@ -23,6 +23,10 @@ KEPT = timedelta(hours=24)  # so long after its last sign of life a draft is kep
 class UploadQuerySet(models.QuerySet["Upload"]):
     """Many uploads. Those of one owner with one `submission` are a draft: a batch to be."""
 
+    def lock_drafts(self, owner: User) -> None:
+        """Until the transaction ends nobody else adds to the owner's drafts, or starts one."""
+        User.objects.select_for_update(no_key=True).get(pk=owner.pk)
+
     def of_draft(self, owner: User, submission: uuid.UUID) -> Self:
         """The files of one draft."""
         return self.filter(owner=owner, submission=submission)

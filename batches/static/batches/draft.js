@@ -27,7 +27,7 @@ export class Draft {
 
   // Files of people, as {file, path}. False: too many or too much, and nothing was added.
   add(found) {
-    const fresh = found.map(itemOf).filter((item) => !(this.items.get(item.fingerprint)?.file ?? this.isThere(item)));
+    const fresh = found.map(itemOf).filter((item) => !this.isTaken(item));
     const news = fresh.filter((item) => !this.items.has(item.fingerprint));
     const all = [...this.items.values(), ...news].filter((item) => item.size <= this.limits.file);
     const bytes = all.reduce((sum, item) => sum + item.size, 0);
@@ -43,8 +43,8 @@ export class Draft {
     return true;
   }
 
-  isThere(item) {
-    return ARRIVED.includes(this.items.get(item.fingerprint)?.state);
+  isTaken(item) {
+    return [...ARRIVED, ...UNDER_WAY].includes(this.items.get(item.fingerprint)?.state);
   }
 
   refuse(sentence) {
@@ -143,9 +143,11 @@ export class Draft {
     try {
       const there = this.merge(await this.sending.listed());
       const dropped = [...there.values()].filter((file) => this.removed.has(file.fingerprint));
-      await Promise.all(dropped.map((file) => this.sending.forget(file.url)));
+      const gone = await Promise.all(dropped.map((file) => this.sending.forget(file.url)));
+      if (!gone.every(Boolean)) throw new Error("Something that was removed is still there");
     } catch {
       this.starting = false;
+      this.changed();
       return this.refuse("The server cannot be reached just now. Press “Start reading” again in a moment.");
     }
     const left = this.inState("failed", "missing").length;

@@ -38,14 +38,15 @@ export class Sending extends EventTarget {
     this.busy.get(item)?.abort();
     this.busy.delete(item);
     this.waiting = this.waiting.filter((other) => other !== item);
-    const gone = item.url ? this.forget(item.url) : Promise.resolve();
+    if (item.url) this.forget(item.url);
     this.pump();
-    return gone;
   }
 
+  // Whether it is gone there.
   forget(url) {
     const headers = { ...this.headers, "Tus-Resumable": "1.0.0" };
-    return fetch(url, { method: "DELETE", headers }).catch(() => null); // asked again before the start
+    const answer = fetch(url, { method: "DELETE", headers });
+    return answer.then(({ ok, status }) => ok || status === 404, () => false); // asked again before the start
   }
 
   async listed() {
