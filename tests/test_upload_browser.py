@@ -213,7 +213,7 @@ def test_what_is_too_large_is_told_before_it_is_sent(
     choose(page, *files[:2])
     expect(row(page, "a.png")).to_contain_text("Larger than the 1000 bytes that a file may have here.")
     page.get_by_role("button", name="Start reading").click()
-    expect(part(page, "notice")).to_contain_text("1 file has not arrived: see the reason beside each.")
+    expect(part(page, "notice")).to_contain_text("1 file has not arrived: see the reason beside it.")
     page.get_by_role("button", name="Remove what is wrong").click()
     page.get_by_role("button", name="Start reading").click()
     expect(page.get_by_role("heading", name="b.png")).to_be_visible()

@@ -57,13 +57,14 @@ export class Draft {
     this.items.set(item.fingerprint, item);
     this.removed.delete(item.fingerprint);
     if (item.size > this.limits.file) {
-      this.sending.set(item, "failed", { reason: `Larger than the ${sizeOf(this.limits.file)} that a file may have here. Split it, or leave it out.` });
+      this.sending.set(item, "failed", { final: true, reason: `Larger than the ${sizeOf(this.limits.file)} that a file may have here. Split it, or leave it out.` });
     } else this.sending.add(item);
   }
 
   remove(item) {
     this.items.delete(item.fingerprint);
     this.removed.add(item.fingerprint);
+    this.list.tell("");
     this.list.remove(item);
     this.sending.drop(item);
     this.changed();
@@ -72,7 +73,7 @@ export class Draft {
   retry() {
     for (const item of this.inState("failed")) {
       item.tries = 0;
-      if (item.size <= this.limits.file && item.file) this.sending.add(item);
+      if (!item.final) this.sending.add(item);
     }
     this.sending.goOn();
   }
@@ -153,13 +154,18 @@ export class Draft {
     const left = this.inState("failed", "missing").length;
     this.starting = !left && !this.inState(...UNDER_WAY).length && this.items.size > 0;
     if (!this.items.size) this.refuse("Add the files that are to be read first.");
-    else if (left) this.refuse(`${left} file${left === 1 ? " has" : "s have"} not arrived: see the reason beside each. Try again, add them again, or remove them from the list.`);
+    else if (left) this.refuse(notArrived(left));
     if (!this.starting) return this.changed();
     this.button.disabled = true; // and not before: Pico takes a busy button away from the mouse
     this.button.setAttribute("aria-busy", "true");
     this.button.textContent = "Starting…";
     this.form.requestSubmit();
   }
+}
+
+function notArrived(files) {
+  if (files === 1) return "1 file has not arrived: see the reason beside it. Try again, add it again, or remove it from the list.";
+  return `${files} files have not arrived: see the reason beside each. Try again, add them again, or remove them from the list.`;
 }
 
 function itemOf({ file, path }) {

@@ -89,7 +89,7 @@ export class FileList extends EventTarget {
     const told = [`${files}, ${sizeOf(bytes)}`, `${count("done", "refused")} arrived`];
     for (const state of BAD) if (count(state)) told.push(`${count(state)} ${COUNTED[state]}`);
     this.sum.textContent = `${told.join(" · ")}`;
-    this.show("retry", held || count("failed"));
+    this.show("retry", held || items.some(({ state, final }) => state === "failed" && !final));
     this.show("remove-bad", count(...BAD));
     this.show("remove-all", items.length);
     const line = held || (online ? "" : "The connection is lost. The upload goes on by itself when it is back.");

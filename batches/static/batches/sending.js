@@ -1,7 +1,7 @@
 // Sends files by tus, some at a time. What the line or the server interrupts goes on by itself where it stood.
 //
 // An item: {path, size, fingerprint, file, url, sent, state, reason}. States: "waiting", "sending", "done",
-// "refused" (it will be, for its content), "failed" (it is not on the server), "missing" (of a page that was left:
+// "refused" (it will be, for its content), "failed" (it is not on the server; `final`: and cannot be), "missing" (of a page that was left:
 // a part is on the server, its file is to be added again).
 
 const PARALLEL = 3;

@@ -30,6 +30,7 @@ function add(found) {
 // The files go with the form no more.
 zone.classList.add("scripted");
 input.required = false;
+input.tabIndex = -1; // the button beside it does the same, and does not say “no file chosen”
 input.removeAttribute("name");
 for (const element of form.querySelectorAll("[data-scripted]")) element.hidden = false;
 for (const element of form.querySelectorAll("[data-unscripted]")) element.hidden = true;
@@ -40,7 +41,9 @@ for (const chooser of [input, folderInput]) {
     chooser.value = ""; // the same ones may be chosen again
   });
 }
-zone.querySelector("[data-folder]").addEventListener("click", () => folderInput.click());
+for (const button of zone.querySelectorAll("[data-choose]")) {
+  button.addEventListener("click", () => (button.dataset.choose ? folderInput : input).click());
+}
 
 for (const type of ["dragover", "drop"]) addEventListener(type, (event) => event.preventDefault()); // beside the zone
 for (const type of ["dragenter", "dragover"]) zone.addEventListener(type, () => zone.classList.add("over"));
