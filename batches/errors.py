@@ -171,6 +171,26 @@ class TooManyBatches(OcrError):
     )
 
 
+class TooManyFiles(OcrError):
+    code = "too_many_files"
+    title = "Too many files"
+    retryable = False
+    message = "These are more files than this server takes at once. Split them into several batches."
+
+
+class Unfinished(OcrError):
+    code = "unfinished"
+    title = "Files have not arrived"
+    message = "Some files have not arrived whole. Wait until they have, or remove them from the list."
+
+
+class HandedOver(OcrError):
+    code = "handed_over"
+    title = "Started already"
+    retryable = False
+    message = "This batch has been started already, and takes no more files. Make another one for them."
+
+
 class BadOptions(OcrError):
     code = "bad_options"
     title = "Options not valid"

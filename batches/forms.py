@@ -1,18 +1,20 @@
 """The forms for a new batch, and for reading pages again."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import uuid4
 
 from django import forms
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Q
 from django.template.defaultfilters import filesizeformat
 from natsort import natsorted, ns
 
-from batches.errors import OcrError, by_code
+from batches.errors import OcrError, TooManyFiles, Unfinished, by_code
 from batches.limits import check_room
+from batches.models import Upload
 from batches.ocr import Options, PdfText, Segmentation
 
 # What people call the models that come with Debian's packages; of others the code is shown.
@@ -56,19 +58,22 @@ class ManyFilesField(forms.FileField):
         super().__init__(allow_empty_file=True, max_length=None, **kwargs)
 
     def clean(self, data: Any, initial: Any = None) -> "list[UploadedFile[Any]]":
+        if not data and not self.required:
+            return []
         files = [super(ManyFilesField, self).clean(one, initial) for one in (data or [None])]
         if large := [file.name for file in files if file.size > self.max_bytes]:
             raise forms.ValidationError(
                 f"Larger than {filesizeformat(self.max_bytes)}: {', '.join(large)}. "
                 "Split these files, or leave them out."
             )
-        return natsorted(files, key=lambda file: file.name, alg=ns.IGNORECASE)  # card-2 before card-10
+        return files
 
 
 class NewBatchForm(forms.Form):
     """Files, a name, languages, and what is done with PDF files that bring text.
 
-    `submission` tells a form that is sent twice.
+    `submission` tells a form that is sent twice, and which `draft` is its own: files that were uploaded before
+    it is sent. In `cleaned_data["files"]` they come with those of the form.
     """
 
     submission = forms.UUIDField(
@@ -97,26 +102,48 @@ class NewBatchForm(forms.Form):
     )
 
     def __init__(
-        self, *args: Any, owner: User, languages: Iterable[str], max_bytes: int, **kwargs: Any
+        self,
+        *args: Any,
+        owner: User,
+        languages: Iterable[str],
+        max_bytes: int,
+        draft: Sequence[Upload] = (),
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.owner = owner
+        self.owner, self.draft = owner, draft
         choices = language_choices(languages)
         field = self.fields["languages"]
         assert isinstance(field, forms.MultipleChoiceField)
         field.choices = choices
         field.initial = [code for code, _ in choices if code == "eng"] or [code for code, _ in choices[:1]]
-        self.fields["files"] = ManyFilesField(max_bytes=max_bytes)
+        self.fields["files"] = ManyFilesField(max_bytes=max_bytes, required=not draft)
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
-        if not data.get("name") and data.get("files"):
-            data["name"] = data["files"][0].name
+        files = [*self.draft, *data.get("files", [])]
+        files = natsorted(
+            files, key=lambda file: file.name, alg=ns.IGNORECASE | ns.PATH
+        )  # card-2 before card-10
+        if not data.get("name") and files:
+            data["name"] = files[0].name
         try:
-            check_room(self.owner, sum(file.size for file in data.get("files", [])))
+            check_room(self.owner, sum(file.size for file in files))
+            self._check_files(files)
         except OcrError as error:
             raise forms.ValidationError(str(error), error.code) from error
-        return data
+        return data | {"files": files}
+
+    def _check_files(self, files: "list[Upload | UploadedFile[Any]]") -> None:
+        if len(files) > settings.MAX_FILES_PER_UPLOAD:
+            raise TooManyFiles
+        missing = [upload.name for upload in self.draft if not (upload.is_whole or upload.error_code)]
+        if missing:
+            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            raise Unfinished(
+                f"Not arrived whole yet: {', '.join(missing[:3])}{more}. "
+                "Add these files again to go on where they stood, or remove them from the list."
+            )
 
     def options(self) -> Options:
         """How the batch is to be read, as chosen."""

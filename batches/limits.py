@@ -20,11 +20,15 @@ logger = logging.getLogger(__name__)
 View = Callable[..., HttpResponseBase]
 
 
-def check_room(owner: User, size: int = 0) -> None:
-    """Whether a new batch of `size` bytes may be handed over. Raises TooManyBatches or BatchTooLarge."""
+def check_room(owner: User, size: int = 0, drafts: int = 0) -> None:
+    """Whether a new batch of `size` bytes may be handed over. Raises TooManyBatches or BatchTooLarge.
+
+    `drafts`: batches to be, of which files are on their way, count with those that have not ended.
+    """
     if size > settings.MAX_BATCH_BYTES:
         raise BatchTooLarge
-    if owner.batches.exclude(status__in=Batch.ENDED).count() >= settings.MAX_BATCHES_PER_USER:
+    unfinished = owner.batches.exclude(status__in=Batch.ENDED).count() + drafts
+    if unfinished >= settings.MAX_BATCHES_PER_USER:
         raise TooManyBatches
 
 

@@ -15,14 +15,14 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import Q
 
 from batches import ocr
-from batches.errors import NO_SPACE, NoSpace
+from batches.errors import NO_SPACE, NoSpace, Unfinished
 from batches.events import change, publish
 from batches.files import store
-from batches.models import Batch, Page, PageQuerySet, SourceFile
+from batches.models import Batch, Page, PageQuerySet, SourceFile, Upload
 from batches.names import shown
 from batches.ocr import Options
 from batches.tasks.outcomes import end_if_done
@@ -31,7 +31,7 @@ from batches.tasks.tokens import wake_on_commit
 STORE_TOGETHER = 8  # files: each waits for the disk alone, and disks take eight such waits for one
 
 
-class Upload(Protocol):
+class Incoming(Protocol):
     """A file that is handed over: a name to show, and its bytes. Django's UploadedFile is one."""
 
     @property
@@ -54,48 +54,74 @@ class LocalFile:
 
 
 def create_batch(
-    owner: User, name: str, uploads: Sequence[Upload], options: Options, submission: UUID | None = None
+    owner: User,
+    name: str,
+    uploads: Sequence[Incoming | Upload],
+    options: Options,
+    submission: UUID | None = None,
 ) -> Batch:
     """Keep the files, in the order given, and queue the batch.
 
     What came with the same `submission` before is answered again instead: a form sent twice is one batch.
+    Files that were uploaded before are moved, not copied: all of that draft, or Unfinished is raised. One that
+    has not arrived whole has to be known to be wrong: it is refused at once.
     Raises LanguageMissing or EngineMissing before anything is kept, NoSpace or another OSError where the
     disk refuses; then nothing is left behind. Trouble with the broker is no error: the sweep comes by.
     """
-    if batch := _submitted(owner, submission):
+    if batch := submitted(owner, submission):
         return batch
     ocr.probe().check_languages(options.languages)
     batch = Batch(owner=owner, name=shown(name, 200), options=options.as_json(), submission=submission)
+    draft = [upload for upload in uploads if isinstance(upload, Upload)]
     try:
         with ThreadPoolExecutor(STORE_TOGETHER) as pool:
             files = list(pool.map(partial(_keep, batch), uploads, range(1, len(uploads) + 1)))
-        return _queue(batch, files)
+        batch = _queue(batch, files, draft)
     except Exception as error:
         shutil.rmtree(batch.folder, ignore_errors=True)
-        if isinstance(error, IntegrityError) and (first := _submitted(owner, submission)):
+        if first := submitted(owner, submission):
             return first
         if isinstance(error, OSError) and error.errno in NO_SPACE:
             raise NoSpace from error
         raise
+    for upload in draft:
+        upload.drop_file()
+    return batch
 
 
-def _submitted(owner: User, submission: UUID | None) -> Batch | None:
+def submitted(owner: User, submission: UUID | None) -> Batch | None:
+    """The batch that this form has made, if it has been sent before."""
     return Batch.objects.filter(owner=owner, submission=submission).first() if submission else None
 
 
 @transaction.atomic
-def _queue(batch: Batch, files: list[SourceFile]) -> Batch:
+def _queue(batch: Batch, files: list[SourceFile], draft: list[Upload]) -> Batch:
+    if draft:
+        Upload.objects.lock_drafts(batch.owner)
     batch.save(force_insert=True)
+    if draft and Upload.objects.of_draft(batch.owner, draft[0].submission).delete()[0] != len(draft):
+        raise Unfinished("Files were added or removed meanwhile. Look at the list, and start again.")
     SourceFile.objects.bulk_create(files, batch_size=1000)
+    refused = [file for file in files if file.status == SourceFile.Status.REJECTED]
     batch = Batch.objects.locked(batch.pk)
-    publish(batch, change(batch, "batch.queued"))
+    rejections = [change(batch, "file.rejected", file) for file in refused]
+    publish(batch, change(batch, "batch.queued"), *rejections)
     wake_on_commit()
     return batch
 
 
-def _keep(batch: Batch, upload: Upload, position: int) -> SourceFile:
+def _keep(batch: Batch, upload: Incoming | Upload, position: int) -> SourceFile:
     source = SourceFile(batch=batch, position=position, name=shown(upload.name or "", 255))
-    source.sha256, source.size = store(upload.chunks(), source.path)
+    if not isinstance(upload, Upload):
+        source.sha256, source.size = store(upload.chunks(), source.path)
+    elif upload.is_whole:
+        source.sha256, source.size = upload.sha256, upload.size
+        upload.put(source.path)
+    elif upload.error_code:
+        source.size, source.status = upload.size, SourceFile.Status.REJECTED
+        source.error_code, source.error_message = upload.error_code, upload.error_message
+    else:
+        raise Unfinished
     return source
 
 

@@ -1,11 +1,11 @@
 from django.urls import path
 
-from batches import views
+from batches import new_batch, tus, views
 
 app_name = "batches"
 urlpatterns = [
     path("", views.batch_list, name="list"),
-    path("batches/new/", views.batch_new, name="new"),
+    path("batches/new/", new_batch.batch_new, name="new"),
     path("batches/<uuid:pk>/", views.batch_detail, name="detail"),
     path("batches/<uuid:pk>/events/", views.batch_events, name="events"),
     path("batches/<uuid:pk>/text/", views.batch_text, name="text"),
@@ -18,6 +18,8 @@ urlpatterns = [
     path("batches/<uuid:pk>/pages/<int:number>/", views.page_detail, name="page"),
     path("batches/<uuid:pk>/pages/<int:number>/image/", views.page_image, name="page-image"),
     path("batches/<uuid:pk>/files/<int:number>/original/", views.file_original, name="original"),
+    path("uploads/", tus.uploads, name="uploads"),
+    path("uploads/<uuid:pk>/", tus.upload, name="upload"),
     path("healthz", views.healthz, name="healthz"),
     path("readyz", views.readyz, name="readyz"),
 ]

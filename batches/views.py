@@ -3,10 +3,8 @@
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import (
@@ -18,17 +16,15 @@ from django.http import (
     StreamingHttpResponse,
 )
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from batches import ocr, services
 from batches.errors import OcrError
 from batches.events import events_after, page_state, snapshot
 from batches.exports.text import stream_page_texts
 from batches.files import chunks_of
-from batches.forms import NewBatchForm, RetryForm
+from batches.forms import RetryForm
 from batches.health import readiness
-from batches.limits import check_room, uploads_limited
 from batches.models import Batch, Page, SourceFile
 from batches.names import attachment
 from batches.problems import problems_of
@@ -63,46 +59,6 @@ def batch_list(request: HttpRequest) -> HttpResponse:
     batches = Batch.objects.visible_to(request.user).select_related("owner")
     page = Paginator(batches, BATCHES_A_PAGE).get_page(request.GET.get("page"))
     return render(request, "batches/list.html", {"page": page})
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-@login_required
-@never_cache
-@uploads_limited
-def batch_new(request: HttpRequest) -> HttpResponse:
-    """Hand over files; on to the live page at once."""
-    assert isinstance(request.user, User)
-    try:
-        form = NewBatchForm(
-            request.POST or None,
-            request.FILES or None,
-            owner=request.user,
-            languages=ocr.probe().languages,
-            max_bytes=settings.MAX_FILE_BYTES,
-        )
-        if request.method == "POST" and form.is_valid():
-            files = form.cleaned_data["files"]
-            name, submission = form.cleaned_data["name"], form.cleaned_data["submission"]
-            return redirect(services.create_batch(request.user, name, files, form.options(), submission))
-    except OcrError as error:
-        return render(request, "batches/unavailable.html", {"error": error}, status=503)
-    return render(request, "batches/new.html", {"form": form, "limits": _limits(request.user)})
-
-
-def _limits(owner: User) -> dict[str, Any]:
-    """What is told before an upload, and whether there is room for a batch at all."""
-    try:
-        check_room(owner)
-        full = ""
-    except OcrError as error:
-        full = str(error)
-    return {
-        "files": settings.MAX_FILES_PER_UPLOAD,
-        "bytes": min(settings.MAX_FILE_BYTES, settings.MAX_BODY_BYTES),
-        "together": min(settings.MAX_BATCH_BYTES, settings.MAX_BODY_BYTES),
-        "batches": settings.MAX_BATCHES_PER_USER,
-        "full": full,
-    }
 
 
 @login_required

@@ -40,7 +40,8 @@ for folder in (TMP_DIR, LOG_DIR):
 
 # ---------------------------------------------------------------- limits
 MAX_FILE_BYTES = env.int("MAX_FILE_BYTES", 2 * 1024**3)
-MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", 1024**3)  # of one request: Daphne has it in memory once
+MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", 128 * 1024**2)  # of one request: Daphne has it in memory once
+UPLOAD_PIECE_BYTES = min(8 * 1024**2, MAX_BODY_BYTES)  # a browser sends files in pieces: one request each
 MAX_BATCH_BYTES = env.int("MAX_BATCH_BYTES", 100 * 1024**3)
 MAX_BATCHES_PER_USER = env.int("MAX_BATCHES_PER_USER", 100)  # that have not ended
 MAX_FILES_PER_UPLOAD = env.int("MAX_FILES_PER_UPLOAD", 2000)

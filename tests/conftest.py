@@ -23,6 +23,7 @@ from batches import ocr, services, tasks
 from batches.models import Batch, Page
 from batches.services import LocalFile
 from ocrsite.processes import PrivateRedis, Program, procfile
+from tests.browser import a_page, chromium, signed_in  # noqa: F401
 from tests.environment import FOLDER
 from tests.postgres import free_port
 from tests.scans import write_scans
@@ -61,7 +62,7 @@ def redis_server() -> Iterator[PrivateRedis]:
 def clean(request: pytest.FixtureRequest) -> Iterator[None]:
     """Rows go with each test; so do the files that belonged to them."""
     yield
-    for folder in ("batches", "tmp"):
+    for folder in ("batches", "tmp", "uploads"):
         shutil.rmtree(FOLDER / folder, ignore_errors=True)
     (FOLDER / "tmp").mkdir()
 

@@ -1,77 +1,23 @@
 """The product in a real Chromium: what a person sees, and that the browser has nothing to complain of."""
 
 import re
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from batches import services, tasks
 from batches.models import Batch
-from tests.conftest import client_of, ended, listens, wait_for
+from tests.browser import field, forgive, sign_in
+from tests.conftest import ended, listens, wait_for
 from tests.postgres import free_port
 from tests.scans import write_many_pages, write_scans
 from tests.zips import write_zip
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-expect.set_options(timeout=30_000)  # a machine may be busy; what must come, comes
-
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-QUIET += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
-        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Playwright keeps a loop in this thread
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(chromium: Browser, server: str) -> Iterator[Page]:
-    """A tab; whatever its console or a script complains of fails the test."""
-    context = chromium.new_context(base_url=f"http://{server}")
-    context.set_default_timeout(30_000)
-    tab = context.new_page()
-    complaints: list[str] = []
-    tab.on(
-        "console",
-        lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None,
-    )
-    tab.on("pageerror", lambda error: complaints.append(str(error)))
-    tab.complaints = complaints  # type: ignore[attr-defined]
-    yield tab
-    context.close()
-    assert not complaints
-
-
-def sign_in(page: Page, user: User, host: str) -> None:
-    """As the sign-in page would, but quicker."""
-    value = client_of(user).cookies["sessionid"].value
-    page.context.add_cookies([{"name": "sessionid", "value": value, "url": f"http://{host}"}])
-
-
-@pytest.fixture
-def signed_in(page: Page, user: User, server: str) -> Page:
-    sign_in(page, user, server)
-    return page
-
-
-def forgive(page: Page, words: str) -> None:
-    """Complaints with these words are what the test was about."""
-    page.complaints[:] = [told for told in page.complaints if words not in told]  # type: ignore[attr-defined]
-
-
-def field(page: Page, name: str):
-    return page.locator(f'[data-field="{name}"]')
 
 
 def test_from_sign_in_to_text(page: Page, user, worker, tmp_path: Path):
@@ -90,7 +36,7 @@ def test_from_sign_in_to_text(page: Page, user, worker, tmp_path: Path):
     bad = tmp_path / "notes.png"
     bad.write_text("not an image")
     page.get_by_label("Files").set_input_files([*write_scans(tmp_path, 12), bad])
-    expect(page.locator("[data-chosen]")).to_contain_text("13 file(s)")
+    expect(page.locator("[data-sum]")).to_contain_text("13 files")
     page.get_by_label("Name").fill("Box 12")
     page.get_by_label("German").check()
     page.get_by_role("button", name="Start reading").click()
@@ -99,7 +45,7 @@ def test_from_sign_in_to_text(page: Page, user, worker, tmp_path: Path):
     expect(page.get_by_role("heading", name="Box 12")).to_be_visible()
     expect(field(page, "connection")).to_have_text("live")
     expect(page.locator(".failures li")).to_have_text("notes.png")
-    expect(page.locator(".problem")).to_contain_text("This is not a PNG, JPEG, TIFF or PDF file.")
+    expect(page.locator(".problem")).to_contain_text("This is a text file, which is not read.")
     bar = field(page, "bar")
     seen: set[float] = set()
     deadline = time.monotonic() + 60
@@ -123,22 +69,6 @@ def test_from_sign_in_to_text(page: Page, user, worker, tmp_path: Path):
     expect(page.locator("figure img")).to_have_js_property("naturalWidth", 1000)
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("heading", name="Page 2 of 12")).to_be_visible()
-
-
-def test_files_are_dropped(signed_in: Page, tmp_path: Path):
-    page = signed_in
-    page.goto("/batches/new/")
-    page.evaluate(
-        """() => {
-            for (const name of ["a.png", "b.png"]) {
-                const dropped = new DataTransfer();
-                dropped.items.add(new File(["x"], name));
-                const drop = new DragEvent("drop", { dataTransfer: dropped, bubbles: true, cancelable: true });
-                document.querySelector("[data-drop]").dispatchEvent(drop);
-            }
-        }"""
-    )
-    expect(page.locator("[data-chosen]")).to_contain_text("a.png, b.png: 2 file(s)")
 
 
 def test_a_reload_and_a_second_tab_are_right(signed_in: Page, worker, make_batch, tmp_path: Path):
@@ -354,22 +284,6 @@ def test_what_is_slipped_into_a_page_does_not_run(signed_in: Page):
     assert page.evaluate("window.ran") is None
     assert "Content Security Policy" in str(page.complaints)  # type: ignore[attr-defined]
     page.complaints.clear()  # type: ignore[attr-defined]
-
-
-def test_an_upload_that_is_too_large_is_told_by_a_page(
-    chromium: Browser, start: Callable[..., Any], user, tmp_path: Path
-):
-    port = free_port()
-    start("web", port=port, MAX_BODY_BYTES="300000")
-    wait_for(lambda: listens(port))
-    page = chromium.new_context(base_url=f"http://127.0.0.1:{port}").new_page()
-    sign_in(page, user, f"127.0.0.1:{port}")
-    page.goto("/batches/new/")
-    (tmp_path / "large.png").write_bytes(b"x" * 20_000_000)
-    page.get_by_label("Files").set_input_files(tmp_path / "large.png")
-    page.get_by_role("button", name="Start reading").click()
-    expect(page.get_by_role("alert")).to_contain_text("larger than the 293.0\xa0KB that this server takes")
-    page.context.close()
 
 
 def test_what_came_in_an_archive_and_what_came_twice_is_told_live(

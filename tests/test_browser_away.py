@@ -13,14 +13,11 @@ from playwright.sync_api import Page, expect
 
 from batches import events
 from batches.models import Batch
-from tests import test_browser
+from tests.browser import field, sign_in
 from tests.conftest import listens, wait_for
 from tests.postgres import free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-chromium, page, signed_in = test_browser.chromium, test_browser.page, test_browser.signed_in
-field = test_browser.field
 
 
 @pytest.fixture
@@ -164,7 +161,7 @@ def wake_by_being_seen(page: Page) -> None:
 @pytest.mark.parametrize("wake", [wake_by_timers, wake_by_being_seen])
 def test_an_hour_asleep(page: Page, user, wire: Wire, batch, wake: Callable[[Page], None]):
     """The line died meanwhile, and nobody told the browser."""
-    test_browser.sign_in(page, user, wire.host)
+    sign_in(page, user, wire.host)
     page.clock.install()
     page.goto(f"http://{wire.host}{batch.get_absolute_url()}")
     expect(field(page, "connection")).to_have_text("live")
@@ -223,7 +220,7 @@ def test_a_user_with_too_many_sockets_polls(page: Page, user, batch, start: Call
     start("web", port=port, MAX_SOCKETS_PER_USER="1")
     wait_for(lambda: listens(port))
     host = f"127.0.0.1:{port}"
-    test_browser.sign_in(page, user, host)
+    sign_in(page, user, host)
     url = f"http://{host}{batch.get_absolute_url()}"
     page.goto(url)
     expect(field(page, "connection")).to_have_text("live")

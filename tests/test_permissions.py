@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from channels.db import database_sync_to_async
@@ -13,7 +14,7 @@ from django.test import Client
 from django.urls import URLResolver, get_resolver
 
 from batches import views
-from batches.models import Batch, BatchEvent, Page, SourceFile
+from batches.models import Batch, BatchEvent, Page, SourceFile, Upload
 from ocrsite.asgi import application
 from tests.conftest import session_cookie
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 ROLES = ("visitor", "owner", "other", "clerk", "staff")  # a clerk is staff without any permission
 
-REFUSALS = ("login", "403", "404")
+REFUSALS = ("login", "401", "403", "404")
 
 # Answers to each role, in this order. «login»: sent to sign in. Everybody but a visitor is signed in.
 TABLE = """
@@ -40,6 +41,11 @@ POST  batches/<uuid:pk>/delete/                            login 302 404 403 302
 GET   /                                                    login 200 200 200 200
 GET   batches/new/                                         login 200 200 200 200
 POST  batches/new/                                         login 200 200 200 200
+GET   uploads/                                             401 200 200 200 200
+POST  uploads/                                             401 400 400 400 400
+HEAD  uploads/<uuid:pk>/                                   401 200 404 404 404
+PATCH uploads/<uuid:pk>/                                   401 415 404 404 404
+DELETE uploads/<uuid:pk>/                                  401 204 404 404 404
 GET   accounts/login/                                      200 302 302 302 302
 POST  accounts/login/                                      200 302 302 302 302
 POST  accounts/logout/                                     login login login login login
@@ -107,6 +113,7 @@ class World:
     """One batch with one page, and everybody who might want it."""
 
     batch: Batch
+    upload: Upload
     users: dict[str, User | None]
     client: Client
     role: str = ""
@@ -121,22 +128,24 @@ class World:
         row = next((row.pk for part, row in objects.items() if part in route and row), "")
         kind = ContentType.objects.get_for_model(Batch).pk
         for place, value in {
-            "<uuid:pk>": batch.pk, "<uuid:batch_id>": batch.pk, "<int:number>": 1, "<id>": row,
+            "uploads/<uuid:pk>": f"uploads/{self.upload.pk}", "<uuid:pk>": batch.pk, "<uuid:batch_id>": batch.pk, "<int:number>": 1, "<id>": row,
             "<path:object_id>": row, "<path:content_type_id>": kind,
             "^(?P<app_label>auth|batches)/$": "batches/", "(?P<url>.*)$": "nowhere/",
         }.items():  # fmt: skip
             route = route.replace(place, str(value))
-        return f"/{route.lstrip('/')}" + ("?after=0" if "events/" in route and "admin" not in route else "")
+        query = {"uploads/": f"?submission={self.upload.submission}"}
+        query |= {} if "admin" in route else {f"batches/{batch.pk}/events/": "?after=0"}
+        return f"/{route.lstrip('/')}" + query.get(route, "")
 
     def answer(self, role: str, method: str, url: str) -> str:
         """The status, or «login» where the way leads there."""
-        if role != self.role or method == "POST":  # which may sign out
+        if role != self.role or method != "GET":  # which may sign out
             self.client.cookies.clear()
             if user := self.users[role]:
                 self.client.force_login(user)
             self.role = role
-        data = {"action": "cancel", "_selected_action": [str(self.batch.pk)]} if method == "POST" else None
-        response = getattr(self.client, method.lower())(url, data)
+        data = {"action": "cancel", "_selected_action": [str(self.batch.pk)]} if method == "POST" else ""
+        response = getattr(self.client, method.lower())(url, data, headers={"Tus-Resumable": "1.0.0"})
         return "login" if "login/" in response.headers.get("Location", "") else str(response.status_code)
 
 
@@ -156,8 +165,9 @@ def make_world(client) -> Any:
         for path in (source.path, page.image_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"x")
+        upload = Upload.objects.create(owner=owner, submission=uuid4(), name="b.png", size=9)
         users = (None, owner, other, clerk, User.objects.create_superuser("root"))
-        return World(batch, dict(zip(ROLES, users, strict=True)), client)
+        return World(batch, upload, dict(zip(ROLES, users, strict=True)), client)
 
     return make
 
@@ -171,7 +181,7 @@ def test_every_route_is_in_the_table():
     assert {route for _, route, _ in rows()} == set(routes())
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "PATCH", "DELETE"])
 def test_everybody_gets_what_the_table_says(make_world, method, caplog):
     world = make_world()
     surprises: dict[str, str] = {}
@@ -183,7 +193,8 @@ def test_everybody_gets_what_the_table_says(make_world, method, caplog):
             found = world.answer(role, verb, world.url(route))
             if found != answers[number]:
                 surprises[f"{verb} {route}: {role}"] = f"{found}, not {answers[number]}"
-            if verb == "POST" and found not in REFUSALS:
+            assert Upload.objects.exists() == (found != "204"), f"{verb} {route} by {role} did something"
+            if verb != "GET" and found not in REFUSALS:
                 world = make_world()
             assert Batch.objects.filter(status="running").count() == 1, (
                 f"{verb} {route} by {role} did something"

@@ -93,11 +93,18 @@ def kind_of(path: Path) -> Kind:
     """The file's kind. Raises CorruptFile for an empty file, UnsupportedType, by name where it can be told."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
+    if head.startswith(COMPOUND_FILE):
+        raise unsupported(_compound(path), AS_PDF)
+    return kind_of_head(head)
+
+
+def kind_of_head(head: bytes) -> Kind:
+    """The same by the file's first HEAD_BYTES alone, for one that is still arriving. Decodes nothing."""
     if not head:
         raise CorruptFile("The file is empty (0 bytes). Scan or export it again and upload the new copy.")
     if kind := _known(head):
         return kind
-    raise _foreign(head, path)
+    raise _foreign(head)
 
 
 def unsupported(what: str, advice: str) -> UnsupportedType:
@@ -127,9 +134,9 @@ def _of_brand(head: bytes) -> Kind | None:
     return Kind.AVIF if Kind.AVIF in kinds else Kind.HEIF if kinds else None  # mif1 may stand for both
 
 
-def _foreign(head: bytes, path: Path) -> UnsupportedType:
+def _foreign(head: bytes) -> UnsupportedType:
     if head.startswith(COMPOUND_FILE):
-        return unsupported(_compound(path), AS_PDF)
+        return unsupported("a Microsoft Office file", AS_PDF)
     for magic, (what, advice) in FOREIGN.items():
         if head.startswith(magic):
             return unsupported(what, advice)

@@ -1,4 +1,4 @@
-"""Batches, their files, pages and events: what is kept, and each change of state, written once.
+"""Batches, their files, pages and events, files on their way: what is kept, each change of state written once.
 
 Every transition is a compare-and-set that names the state it leaves; whoever comes second changes nothing
 and is told so by the answer False (or 0). Counters and `last_seq` change under the batch row's lock
@@ -9,5 +9,6 @@ from batches.models.batch import MAX_LOSSES, Batch
 from batches.models.event import BatchEvent
 from batches.models.page import Page, PageQuerySet
 from batches.models.source import SourceFile
+from batches.models.upload import KEPT, Upload
 
-__all__ = ["MAX_LOSSES", "Batch", "BatchEvent", "Page", "PageQuerySet", "SourceFile"]
+__all__ = ["KEPT", "MAX_LOSSES", "Batch", "BatchEvent", "Page", "PageQuerySet", "SourceFile", "Upload"]

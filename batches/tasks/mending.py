@@ -10,10 +10,11 @@ from django.db import transaction
 
 from batches.errors import WorkerLost
 from batches.events import publish
-from batches.models import MAX_LOSSES, Batch, Page
+from batches.models import MAX_LOSSES, Batch, Page, Upload
 from batches.tasks.outcomes import end_if_done, settle
 from batches.tasks.tokens import wake
 
+UUID_PATTERN = "????????-????-????-????-????????????"
 STALE_SECONDS = 24 * 3600  # temporary files older than this have no owner any more
 
 
@@ -22,7 +23,8 @@ def mend() -> list[str]:
 
     Safe at any time, and twice at once: each step is a compare-and-set, and only who did it tells of it.
     """
-    steps = (_take_back_pages, _end_batches, _wake, _remove_stale, _remove_abandoned, _remove_ownerless)
+    steps = [_take_back_pages, _end_batches, _wake, _remove_stale, _remove_abandoned, _remove_ownerless]
+    steps += [_remove_abandoned_uploads, _remove_ownerless_uploads]
     return [line for step in steps for line in step()]
 
 
@@ -77,10 +79,28 @@ def _remove_abandoned() -> Iterator[str]:
 
 def _remove_ownerless() -> Iterator[str]:
     """Folders of batches that never came to be, or that were deleted while something was being written."""
-    for path in (settings.DATA_DIR / "batches").glob("????????-????-????-????-????????????"):
+    for path in (settings.DATA_DIR / "batches").glob(UUID_PATTERN):
         if _is_stale(path) and not Batch.objects.filter(pk=path.name).exists():
             _remove(path)
             yield f"The folder {path.name} belonged to no batch: removed"
+
+
+def _remove_abandoned_uploads() -> Iterator[str]:
+    """Files of batches that were never started, a day after the last piece of any of them."""
+    old = Upload.objects.abandoned()
+    gone = [upload for upload in old[:1000] if old.filter(pk=upload.pk).delete()[0]]
+    for upload in gone:
+        upload.drop_file()
+    if gone:
+        yield f"Uploads that nobody went on with for a day: {len(gone)} removed"
+
+
+def _remove_ownerless_uploads() -> Iterator[str]:
+    """Files of uploads that were removed, or became part of a batch, when their process ended too early."""
+    for path in (settings.DATA_DIR / "uploads").glob(UUID_PATTERN):
+        if _is_stale(path) and not Upload.objects.filter(pk=path.name).exists():
+            _remove(path)
+            yield f"The file {path.name} belonged to no upload: removed"
 
 
 def _remove(path: Path) -> None:

@@ -1,47 +1,59 @@
-// The drop zone of the new-batch form. Without this module the form works as it is.
+// The new-batch form: files are uploaded one by one as soon as they are added, and the form starts the batch.
+// Without this module the form works as it is: the files then go with it.
+
+import { Draft } from "./draft.js";
+import { filesOfDrop, filesOfInput } from "./dropped.js";
+import { FileList } from "./filelist.js";
+import { Sending } from "./sending.js";
 
 const form = document.querySelector("[data-upload]");
 const zone = form.querySelector("[data-drop]");
-const input = form.querySelector('input[type="file"]');
-const chosen = form.querySelector("[data-chosen]");
+const input = zone.querySelector('input[type="file"]');
+const folderInput = zone.querySelector("[data-folder-input]");
+const nameField = form.querySelector('[name="name"]');
 
-function size(bytes) {
-  const units = ["bytes", "kB", "MB", "GB"];
-  let i = 0;
-  for (; bytes >= 1000 && i < 3; i += 1) bytes /= 1000;
-  return `${i ? bytes.toFixed(1) : bytes} ${units[i]}`;
+const list = new FileList(form.querySelector("[data-files]"));
+const sending = new Sending({
+  endpoint: form.dataset.upload,
+  piece: Number(form.dataset.piece),
+  token: form.querySelector('[name="csrfmiddlewaretoken"]').value,
+  submission: form.querySelector('[name="submission"]').value,
+});
+const draft = new Draft(form, list, sending);
+
+function add(found) {
+  if (!draft.add(found)) return;
+  const folder = found.map(({ path }) => path.split("/")).find((parts) => parts.length > 1);
+  if (folder && !nameField.value) nameField.value = folder[0].slice(0, nameField.maxLength);
 }
 
-function show() {
-  const files = [...input.files];
-  const total = files.reduce((sum, file) => sum + file.size, 0);
-  const names = files.slice(0, 3).map((file) => file.name).join(", ");
-  const more = files.length > 3 ? ` and ${files.length - 3} more` : "";
-  chosen.textContent = files.length ? `${names}${more}: ${files.length} file(s), ${size(total)}` : "";
-}
+// The files go with the form no more.
+zone.classList.add("scripted");
+input.required = false;
+input.tabIndex = -1; // the button beside it does the same, and does not say “no file chosen”
+input.removeAttribute("name");
+for (const element of form.querySelectorAll("[data-scripted]")) element.hidden = false;
+for (const element of form.querySelectorAll("[data-unscripted]")) element.hidden = true;
 
-for (const type of ["dragenter", "dragover"]) {
-  zone.addEventListener(type, (event) => {
-    event.preventDefault();
-    zone.classList.add("over");
+for (const chooser of [input, folderInput]) {
+  chooser.addEventListener("change", () => {
+    add(filesOfInput(chooser));
+    chooser.value = ""; // the same ones may be chosen again
   });
 }
+for (const button of zone.querySelectorAll("[data-choose]")) {
+  button.addEventListener("click", () => (button.dataset.choose ? folderInput : input).click());
+}
+
+for (const type of ["dragover", "drop"]) addEventListener(type, (event) => event.preventDefault()); // beside the zone
+for (const type of ["dragenter", "dragover"]) zone.addEventListener(type, () => zone.classList.add("over"));
 for (const type of ["dragleave", "drop"]) zone.addEventListener(type, () => zone.classList.remove("over"));
-
-zone.addEventListener("drop", (event) => {
-  event.preventDefault();
-  const all = new DataTransfer(); // dropping twice adds, as people expect
-  for (const file of [...input.files, ...event.dataTransfer.files]) all.items.add(file);
-  input.files = all.files;
-  show();
+zone.addEventListener("drop", async (event) => {
+  list.tell("Looking into the folders…");
+  const found = await filesOfDrop(event.dataTransfer);
+  list.tell("");
+  add(found);
 });
-input.addEventListener("change", show);
 
-form.addEventListener("submit", () => {
-  const button = form.querySelector("[data-submit]");
-  button.setAttribute("aria-busy", "true");
-  button.textContent = "Uploading…";
-  button.disabled = true;
-});
-addEventListener("pageshow", (event) => event.persisted && location.reload()); // back: an enabled form again
-show();
+addEventListener("pageshow", (event) => event.persisted && location.reload()); // back: what is true now
+if (new URLSearchParams(location.search).has("draft")) draft.load();

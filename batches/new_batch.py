@@ -1,0 +1,85 @@
+"""The page on which files are handed over: with JavaScript one by one beforehand, without it with the form."""
+
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+
+from batches import ocr, services
+from batches.drafts import drafts_of
+from batches.errors import OcrError, Unfinished
+from batches.forms import NewBatchForm
+from batches.limits import check_room, uploads_limited
+from batches.models import Upload
+
+DRAFTS_SHOWN = 5
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+@never_cache
+@uploads_limited
+def batch_new(request: HttpRequest) -> HttpResponse:
+    """Hand over files, or go on with a draft (`?draft=<uuid>`); on to the live page once it is started."""
+    assert isinstance(request.user, User)
+    key = request.POST.get("submission") if request.method == "POST" else request.GET.get("draft")
+    draft = _uuid(key or "")
+    if batch := services.submitted(request.user, draft):
+        return redirect(batch)
+    try:
+        form = _form(request, request.user, draft)
+        if request.method == "POST" and form.is_valid():
+            name, files = form.cleaned_data["name"], form.cleaned_data["files"]
+            submission = form.cleaned_data["submission"]
+            try:
+                return redirect(services.create_batch(request.user, name, files, form.options(), submission))
+            except Unfinished as error:
+                form.add_error(None, str(error))
+    except OcrError as error:
+        return render(request, "batches/unavailable.html", {"error": error}, status=503)
+    drafts = [] if draft else drafts_of(request.user)[:DRAFTS_SHOWN]
+    context = {"form": form, "limits": _limits(request.user), "drafts": drafts}
+    return render(request, "batches/new.html", context)
+
+
+def _form(request: HttpRequest, owner: User, draft: UUID | None) -> NewBatchForm:
+    return NewBatchForm(
+        request.POST or None,
+        request.FILES or None,
+        initial={"submission": draft} if draft else None,
+        owner=owner,
+        languages=ocr.probe().languages,
+        max_bytes=settings.MAX_FILE_BYTES,
+        draft=list(Upload.objects.of_draft(owner, draft)) if draft else [],
+    )
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _limits(owner: User) -> dict[str, Any]:
+    """What is told before an upload, and whether there is room for a batch at all."""
+    try:
+        check_room(owner)
+        full = ""
+    except OcrError as error:
+        full = str(error)
+    return {
+        "files": settings.MAX_FILES_PER_UPLOAD,
+        "bytes": settings.MAX_FILE_BYTES,
+        "together": settings.MAX_BATCH_BYTES,
+        "body": settings.MAX_BODY_BYTES,
+        "piece": settings.UPLOAD_PIECE_BYTES,
+        "batches": settings.MAX_BATCHES_PER_USER,
+        "full": full,
+    }
