@@ -43,6 +43,8 @@ def batch_new(request: HttpRequest) -> HttpResponse:
                 form.add_error(None, str(error))
     except OcrError as error:
         return render(request, "batches/unavailable.html", {"error": error}, status=503)
+    if batch := services.submitted(request.user, draft):  # meanwhile, by the same form sent twice
+        return redirect(batch)
     drafts = [] if draft else drafts_of(request.user)[:DRAFTS_SHOWN]
     context = {"form": form, "limits": _limits(request.user), "drafts": drafts}
     return render(request, "batches/new.html", context)
