@@ -13,7 +13,7 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Count, Max, QuerySet, Sum
+from django.db.models import Count, F, Max, QuerySet, Sum
 from django.template.defaultfilters import filesizeformat
 
 from batches.documents.kinds import HEAD_BYTES, kind_of_head
@@ -73,7 +73,8 @@ def _check_limits(owner: User, submission: UUID, draft: QuerySet[Upload], size: 
     if not there["files"]:
         others = Upload.objects.filter(owner=owner).values("submission").distinct().count()
         check_room(owner, size, drafts=others)
-    if shutil.disk_usage(settings.DATA_DIR).free < size:
+    coming = Upload.objects.aggregate(bytes=Sum(F("size") - F("offset"), default=0))["bytes"]
+    if shutil.disk_usage(settings.DATA_DIR).free < coming + size + settings.KEEP_FREE_BYTES:
         raise NoSpace
 
 
@@ -91,6 +92,8 @@ def append(upload: Upload, offset: int, body: Body) -> None:
             raise
         if offset != upload.arrived:
             raise WrongOffset
+        if upload.is_whole:
+            return  # nothing can follow
         end = _write(file, offset, body, upload.size)
         error = _refusal(file, upload.size) if offset < HEAD_BYTES <= end or end == upload.size else None
         digest = _sha256(file) if end == upload.size else ""

@@ -168,11 +168,15 @@ class RetryForm(forms.Form):
 
     page = PageNumbersField(coerce=int, required=False)
     selected = forms.BooleanField(required=False)  # only the pages that are ticked
+    all = forms.BooleanField(required=False)  # whatever was not read, files too
     code = forms.ChoiceField(choices=[(code, code) for code in by_code()], required=False)
     languages = forms.MultipleChoiceField(widget=forms.CheckboxSelectMultiple, required=False)
-    segmentation = forms.ChoiceField(choices=[("", "As before"), *SEGMENTATIONS], required=False)
+    segmentation = forms.ChoiceField(choices=[("", "As for the batch"), *SEGMENTATIONS], required=False)
     rotation = forms.TypedChoiceField(
-        choices=[("", "As before"), *ROTATION_NAMES.items()], coerce=int, required=False, empty_value=None
+        choices=[("", "As for the batch"), *ROTATION_NAMES.items()],
+        coerce=int,
+        required=False,
+        empty_value=None,
     )
 
     def __init__(self, *args: Any, languages: Iterable[str], **kwargs: Any) -> None:
@@ -189,6 +193,8 @@ class RetryForm(forms.Form):
 
     def which(self) -> Q | None:
         """The pages chosen, by the button that was pressed; None for all."""
+        if self.cleaned_data["all"]:
+            return None
         if code := self.cleaned_data["code"]:
             return Q(error_code=code)
         return Q(number__in=self.cleaned_data["page"]) if self.cleaned_data["page"] else None

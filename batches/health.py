@@ -1,5 +1,7 @@
 """Is everything there that is needed to serve and to read? Each check answers what is wrong, or nothing."""
 
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -54,6 +56,9 @@ CHECKS: dict[str, Callable[[], str]] = {
 }
 
 
+LOOK_EVERY = 5.0  # seconds
+
+
 @dataclass(frozen=True)
 class State:
     """One part: whether it is there, and what it says of itself or what is wrong with it."""
@@ -67,9 +72,26 @@ class State:
         return "ok" if self.there else "missing"
 
 
+_asking = threading.Lock()
+_last: dict[str, tuple[float, dict[str, State]]] = {}
+
+
 def readiness() -> dict[str, State]:
-    """The state of each part that reading needs."""
-    return {name: _state(check) for name, check in CHECKS.items()}
+    """The state of each part that reading needs, as of some seconds ago at the most.
+
+    However many ask: each look starts processes and wakes the workers.
+    """
+    with _asking:
+        looked, states = _last.get("readiness", (0.0, {}))
+        if not states or time.monotonic() - looked > LOOK_EVERY:
+            states = {name: _state(check) for name, check in CHECKS.items()}
+            _last["readiness"] = (time.monotonic(), states)
+        return states
+
+
+def forget() -> None:
+    """Look again when next asked."""
+    _last.clear()
 
 
 def _state(check: Callable[[], str]) -> State:

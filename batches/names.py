@@ -15,6 +15,8 @@ def shown(name: str, characters: int) -> str:
     What would not be seen, or would turn the order of what is seen, is written out: a newline as ␊, a
     right-to-left override as ⟨U+202E⟩. What is no character (a byte that was no UTF-8) becomes �.
     """
+    if len(name) > 2 * characters:  # no more than can be kept is looked at
+        name = name[:characters] + name[-characters:]
     whole = "".join(map(_visible, name)).strip() or "unnamed"
     keep = min(characters, len(whole))
     while len((short := _shortened(whole, keep)).encode()) > MAX_BYTES:

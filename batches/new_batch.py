@@ -82,6 +82,10 @@ def _limits(owner: User) -> dict[str, Any]:
         "together": settings.MAX_BATCH_BYTES,
         "body": settings.MAX_BODY_BYTES,
         "piece": settings.UPLOAD_PIECE_BYTES,
+        "pages": settings.MAX_PAGES_PER_BATCH,
+        "megapixels": settings.MAX_PAGE_PIXELS // 10**6,
+        "unpacked": settings.MAX_ZIP_BYTES,
+        "ratio": settings.MAX_ZIP_RATIO,
         "batches": settings.MAX_BATCHES_PER_USER,
         "full": full,
     }

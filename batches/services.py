@@ -78,7 +78,7 @@ def create_batch(
             files = list(pool.map(partial(_keep, batch), uploads, range(1, len(uploads) + 1)))
         batch = _queue(batch, files, draft)
     except Exception as error:
-        shutil.rmtree(batch.folder, ignore_errors=True)
+        batch.remove_if_deleted()  # not if it was made after all, and only the answer got lost
         if first := submitted(owner, submission):
             return first
         if isinstance(error, OSError) and error.errno in NO_SPACE:
@@ -221,8 +221,9 @@ def delete_batch(batch: Batch) -> None:
 
     A worker that has a page in hand finds it gone, and stops.
     """
-    cancel_batch(batch)
-    Batch.objects.filter(pk=batch.pk).delete()
+    with suppress(Batch.DoesNotExist), transaction.atomic():
+        cancel_batch(batch)  # which locks it first, as everybody does: a worker waits its turn
+        Batch.objects.filter(pk=batch.pk).delete()
     with suppress(FileNotFoundError):
         # Out of the way in one step: nothing can be added to it, and what is left the sweep removes.
         grave = batch.folder.rename(settings.TMP_DIR / f"deleted-{batch.pk}")

@@ -18,6 +18,7 @@ urlpatterns = [
     path("batches/<uuid:pk>/pages/<int:number>/", views.page_detail, name="page"),
     path("batches/<uuid:pk>/pages/<int:number>/image/", views.page_image, name="page-image"),
     path("batches/<uuid:pk>/files/<int:number>/original/", views.file_original, name="original"),
+    path("batches/<uuid:pk>/files/<int:number>.<int:member>/original/", views.file_original, name="member"),
     path("uploads/", tus.uploads, name="uploads"),
     path("uploads/<uuid:pk>/", tus.upload, name="upload"),
     path("healthz", views.healthz, name="healthz"),

@@ -208,7 +208,7 @@ def page_image(request: HttpRequest, pk: UUID, number: int) -> HttpResponseBase:
     except FileNotFoundError as error:
         raise Http404("There is no image of this page yet.") from error
     response = HttpResponse(content, content_type="image/jpeg")
-    response["Cache-Control"] = "private, max-age=3600"
+    response["Cache-Control"] = "private, no-cache"  # read again, it may lie otherwise
     response["Content-Security-Policy"] = (
         "sandbox"  # nothing else: a browser styles its picture viewer inline
     )
@@ -217,9 +217,9 @@ def page_image(request: HttpRequest, pk: UUID, number: int) -> HttpResponseBase:
 
 @login_required
 @require_safe
-def file_original(request: HttpRequest, pk: UUID, number: int) -> StreamingHttpResponse:
-    """A file as it was handed over: to be kept, never to be shown, for nobody knows what is in it."""
-    source = get_object_or_404(SourceFile, batch=_batch(request, pk), position=number)
+def file_original(request: HttpRequest, pk: UUID, number: int, member: int = 0) -> StreamingHttpResponse:
+    """A file as it was handed over, or as it came out of an archive: to be kept, never to be shown, for nobody knows what is in it."""
+    source = get_object_or_404(SourceFile, batch=_batch(request, pk), position=number, member=member)
     if not source.path.exists():
         raise Http404("The uploaded file is no longer there.")
     response = StreamingHttpResponse(chunks_of(source.path), content_type="application/octet-stream")

@@ -73,9 +73,19 @@ class BoundedRequest(daphne.http_protocol.WebRequest):  # type: ignore[misc]
         else:
             super().requestReceived(command, path, version)
 
+    def _limit(self) -> int:
+        """Only the form takes all at once; elsewhere a piece of an upload is the most there is."""
+        path: bytes = self.channel._path
+        takes_all = path.split(b"?")[0] == b"/batches/new/"
+        return (
+            settings.MAX_BODY_BYTES
+            if takes_all
+            else min(settings.MAX_BODY_BYTES, 2 * settings.UPLOAD_PIECE_BYTES)
+        )
+
     def _weigh(self, size: int) -> None:
         """Refuse what is too large, and ask who sends it where that matters."""
-        if size > settings.MAX_BODY_BYTES:
+        if size > self._limit():
             self._refuse(413)
         elif size > UNASKED_BYTES and self.asking is None:
             self.channel._networkProducer.pauseProducing()

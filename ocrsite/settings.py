@@ -43,6 +43,7 @@ MAX_FILE_BYTES = env.int("MAX_FILE_BYTES", 2 * 1024**3)
 MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", 128 * 1024**2)  # of one request: Daphne has it in memory once
 UPLOAD_PIECE_BYTES = min(8 * 1024**2, MAX_BODY_BYTES)  # a browser sends files in pieces: one request each
 MAX_BATCH_BYTES = env.int("MAX_BATCH_BYTES", 100 * 1024**3)
+KEEP_FREE_BYTES = env.int("KEEP_FREE_BYTES", 1024**3)  # of the disk, for the database and what is read
 MAX_BATCHES_PER_USER = env.int("MAX_BATCHES_PER_USER", 100)  # that have not ended
 MAX_FILES_PER_UPLOAD = env.int("MAX_FILES_PER_UPLOAD", 2000)
 UPLOADS_PER_HOUR = env.int("UPLOADS_PER_HOUR", 200)  # of one user
@@ -73,6 +74,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "django.contrib.humanize",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "channels",

@@ -1,7 +1,7 @@
 """Who comes to the door: the address a visitor comes from, and what is told after too many wrong passwords."""
 
 from datetime import timedelta
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from axes.models import AccessAttempt
@@ -19,10 +19,17 @@ def address_of(request: HttpRequest) -> str | None:
     told = request.META.get("HTTP_X_FORWARDED_FOR", "") if settings.BEHIND_PROXY else ""
     for address in (told.rsplit(",", 1)[-1].strip(), request.META.get("REMOTE_ADDR", "")):
         try:
-            return str(ip_address(address))
+            return _network(ip_address(address))
         except ValueError:
             continue
     return None
+
+
+def _network(address: IPv4Address | IPv6Address) -> str:
+    """Of IPv6 the /64: one visitor has all its addresses."""
+    return (
+        str(ip_network((address, 64), strict=False).network_address) if address.version == 6 else str(address)
+    )
 
 
 def locked_out(request: HttpRequest, *given: Any) -> HttpResponse:

@@ -19,7 +19,7 @@ from django.db import connection
 from django.test import Client
 from django.test.client import ClientHandler
 
-from batches import ocr, services, tasks
+from batches import health, ocr, services, tasks
 from batches.models import Batch, Page
 from batches.services import LocalFile
 from ocrsite.processes import PrivateRedis, Program, procfile
@@ -60,8 +60,9 @@ def redis_server() -> Iterator[PrivateRedis]:
 
 @pytest.fixture(autouse=True)
 def clean(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Rows go with each test; so do the files that belonged to them."""
+    """Rows go with each test; so do the files that belonged to them, and what was known of the parts."""
     yield
+    health.forget()
     for folder in ("batches", "tmp", "uploads"):
         shutil.rmtree(FOLDER / folder, ignore_errors=True)
     (FOLDER / "tmp").mkdir()

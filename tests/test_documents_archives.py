@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from batches import tasks
 from batches.documents import Archive, Limits, inspect, unpack
 from batches.errors import CorruptFile, Encrypted, FileError, TooLarge, UnsupportedType
 from batches.models import Batch
@@ -233,3 +234,40 @@ def test_a_crash_in_mid_archive_loses_nothing(make_batch, tmp_path: Path, card: 
 
 def test_every_refusal_is_a_files(hostile_zip: Path):
     assert all(issubclass(error, FileError) for error, _ in REFUSED.values())
+
+
+def test_a_member_that_is_damaged_is_refused_alone_wherever_it_stands(make_batch, tmp_path: Path):
+    """Its compressed bytes are rubbish, which the decompressor tells by an error of its own."""
+    card = write_scans(tmp_path, 1)[0].read_bytes()
+    path = write_zip(tmp_path / "box.zip", {"a.png": card, "b.png": card + b"b", "c.png": card + b"c"})
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo("b.png")
+        start = entry.header_offset + 30 + len(entry.filename)
+    content = bytearray(path.read_bytes())
+    content[start : start + 400] = b"\xff" * 400
+    path.write_bytes(content)
+    batch = make_batch(files=[path])
+    for _ in range(6):
+        tasks.work()
+    check_invariants(batch)
+    told = {file.name: file.error_code for file in batch.files.filter(member__gt=0)}
+    assert told == {"box.zip/a.png": "", "box.zip/b.png": "corrupt_file", "box.zip/c.png": ""}
+
+
+def test_the_archives_of_a_batch_share_its_limits(make_batch, tmp_path: Path, settings):
+    settings.MAX_ZIP_ENTRIES = 3
+    card = write_scans(tmp_path, 1)[0].read_bytes()
+    boxes = [write_zip(tmp_path / f"{name}.zip", {"1.png": card, "2.png": card}) for name in "ab"]
+    batch = make_batch(files=boxes)
+    for _ in range(6):
+        tasks.work()
+    check_invariants(batch)
+    assert [file.error_code for file in batch.files.filter(member=0)] == ["", "too_large"]
+    assert batch.succeeded == 2
+
+
+def test_names_of_any_length_are_cut_short(tmp_path: Path):
+    path = write_zip(tmp_path / "box.zip", {f"{'x' * 60_000}{n}.png": b"1" for n in range(200)})
+    archive = inspect(path, LIMITS)
+    assert isinstance(archive, Archive)
+    assert max(len(member.name) for member in archive.members) <= 1000

@@ -131,7 +131,8 @@ def test_files_that_are_too_large_together_are_told(user, settings):
 def test_the_limits_stand_on_the_form(user, settings):
     settings.MAX_BATCH_BYTES, settings.MAX_FILE_BYTES, settings.MAX_BATCHES_PER_USER = 3 << 20, 2 << 20, 7
     content = client_of(user).get("/batches/new/").content.decode()
-    assert "2.0\xa0MB each and 3.0\xa0MB together. At most 7 of your batches" in content
+    assert "2.0\xa0MB each and 3.0\xa0MB together. A batch takes 100,000 pages of 120 megapixels" in content
+    assert "At most 7 of your batches" in content
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ def test_the_limits_stand_on_the_form(user, settings):
     [
         (False, "198.51.100.9", "192.0.2.1"),
         (True, "10.1.1.1, 198.51.100.9", "198.51.100.9"),
-        (True, "2001:db8::1", "2001:db8::1"),
+        (True, "2001:db8::1", "2001:db8::"),  # the network: one visitor has all its addresses
         (True, "nonsense'", "192.0.2.1"),
         (True, "", "192.0.2.1"),
     ],

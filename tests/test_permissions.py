@@ -32,6 +32,7 @@ GET   batches/<uuid:pk>/text/                              login 200 404 200 200
 GET   batches/<uuid:pk>/pages/<int:number>/                login 200 404 200 200
 GET   batches/<uuid:pk>/pages/<int:number>/image/          login 200 404 200 200
 GET   batches/<uuid:pk>/files/<int:number>/original/       login 200 404 200 200
+GET   batches/<uuid:pk>/files/<int:number>.<int:member>/original/ login 200 404 200 200
 GET   batches/<uuid:pk>/problems/                          login 200 404 200 200
 POST  batches/<uuid:pk>/pause/                             login 302 404 403 302
 POST  batches/<uuid:pk>/resume/                            login 302 404 403 302
@@ -128,7 +129,7 @@ class World:
         row = next((row.pk for part, row in objects.items() if part in route and row), "")
         kind = ContentType.objects.get_for_model(Batch).pk
         for place, value in {
-            "uploads/<uuid:pk>": f"uploads/{self.upload.pk}", "<uuid:pk>": batch.pk, "<uuid:batch_id>": batch.pk, "<int:number>": 1, "<id>": row,
+            "uploads/<uuid:pk>": f"uploads/{self.upload.pk}", "<uuid:pk>": batch.pk, "<uuid:batch_id>": batch.pk, "<int:number>": 1, "<int:member>": 0, "<id>": row,
             "<path:object_id>": row, "<path:content_type_id>": kind,
             "^(?P<app_label>auth|batches)/$": "batches/", "(?P<url>.*)$": "nowhere/",
         }.items():  # fmt: skip

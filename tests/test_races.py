@@ -91,6 +91,17 @@ def test_cancel_in_the_last_moment(user):
     assert outcomes == {"cancelled", "completed"}
 
 
+def test_a_sweep_takes_a_page_back_while_its_batch_is_cancelled(user):
+    """Either way round, no page is left waiting in a batch that nobody reads any more."""
+    for _ in range(40):
+        batch, _pages = in_hand(user, 2)
+        Page.objects.filter(batch=batch).update(lease_expires_at=Now() - timedelta(days=1))
+        at_once(tasks.mend, lambda: services.cancel_batch(batch))  # noqa: B023
+        tasks.mend()
+        check_rows(batch)
+        assert (batch.status, batch.cancelled) == ("cancelled", 2)
+
+
 def test_two_retries_at_once(user):
     for _ in range(20):
         batch, pages = in_hand(user, 3)

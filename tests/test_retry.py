@@ -249,6 +249,17 @@ def test_retry_reads_what_was_cancelled(make_batch):
     assert (batch.status, batch.succeeded, batch.cancelled) == ("completed", 2, 0)
 
 
+def test_a_file_that_is_refused_again_leaves_no_batch_running(make_batch):
+    batch = make_batch(2)
+    SourceFile.objects.filter(position=2).update(status="rejected", error_code="no_space")
+    tasks.work()
+    batch.files.get(position=2).path.unlink()
+    assert services.retry_batch(batch) == 1
+    tasks.work()
+    check_rows(batch)
+    assert (batch.status, batch.succeeded) == ("completed", 1)
+
+
 def test_retry_prepares_again_what_could_not_be_prepared(make_batch):
     batch = make_batch(1)
     options = batch.options

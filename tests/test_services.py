@@ -178,6 +178,24 @@ def test_delete_while_it_is_read_cancels_first_and_leaves_nothing(make_batch, se
     assert not list(settings.TMP_DIR.iterdir())
 
 
+def test_what_a_worker_writes_for_a_deleted_batch_goes_too(make_batch):
+    batch = make_batch(1)
+    prepare_next()
+    page = Page.objects.claim()
+    assert page
+    services.delete_batch(batch)
+    page.image_path.parent.mkdir(parents=True)  # it had the file open already
+    tasks.read(page)
+    assert not batch.folder.exists()
+
+
+def test_delete_twice_is_no_error(make_batch):
+    batch = make_batch(1)
+    services.delete_batch(batch)
+    services.delete_batch(batch)
+    assert not Batch.objects.exists()
+
+
 def test_delete_during_preparation_is_no_error(make_batch, caplog):
     batch = make_batch(1)
     claimed = Batch.objects.claim_preparation()

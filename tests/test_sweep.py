@@ -131,7 +131,7 @@ def test_old_temporary_files_go_and_new_ones_stay(db, settings):
 def test_recover_mends_at_once_and_prints_what_it_did(in_hand, capsys):
     abandon()
     call_command("recover")
-    assert "was abandoned in attempt 1: queued again" in capsys.readouterr().out
+    assert "was abandoned: queued again after attempt 1" in capsys.readouterr().out
     tasks.work()
     check_invariants(in_hand)
     call_command("recover")

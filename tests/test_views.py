@@ -11,6 +11,7 @@ from batches.models import Batch, SourceFile
 from tests.conftest import client_of, prepare_next, wait_for
 from tests.pdfs import write_text_pdf
 from tests.scans import scan, write_many_pages, write_scans
+from tests.zips import write_zip
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -169,6 +170,19 @@ async def test_the_original_is_only_ever_a_download(batch, user, async_client):
     assert answer["Content-Disposition"].startswith('attachment; filename="card-2.png"')
     assert answer["X-Content-Type-Options"] == "nosniff"
     assert "sandbox" in answer["Content-Security-Policy"]
+
+
+def test_a_page_from_an_archive_leads_to_its_own_file(make_batch, user, tmp_path: Path):
+    (card,) = write_scans(tmp_path, 1)
+    box = write_zip(tmp_path / "box.zip", {"a.png": card.read_bytes(), "b.png": card.read_bytes()})
+    batch = make_batch(files=[box])
+    for _ in range(3):
+        tasks.work()
+    url = f"{batch.get_absolute_url()}files/1.2/original/"
+    content = client_of(user).get(reverse("batches:page", args=[batch.pk, 2])).content.decode()
+    assert f'href="{url}"' in content
+    answer = client_of(user).get(url)
+    assert answer["Content-Disposition"].startswith('attachment; filename="box.zip_b.png"')
 
 
 def test_an_original_that_is_gone_is_not_found(batch, user):

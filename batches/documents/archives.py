@@ -1,9 +1,11 @@
 """ZIP archives: what is in them, checked before anything is unpacked. Runs in the cage only."""
 
+import lzma
 import re
 import stat
 import time
 import zipfile
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,12 +14,13 @@ from natsort import natsorted, ns
 
 from batches.documents.kinds import AS_PDF, LEAVE_OUT, UNPACK, unsupported
 from batches.documents.pages import Archive, Limits, Member
-from batches.errors import CorruptFile, Encrypted, OcrError, TooLarge, UnsupportedType
+from batches.errors import CorruptFile, Encrypted, TooLarge, UnsupportedType
 from batches.files import replacing
 
 CHUNK = 1 << 20
 UNPACK_SECONDS = 1.0  # after which those that wait for their turn are left for the next time
 SMALL = 32 * 1024**2  # bytes; what is smaller is no bomb, however well it was packed
+NAME_CHARACTERS = 1000  # that are looked at; no file system takes more in a path's last parts
 LOCAL_HEADER = 30  # bytes, before name and extra field (APPNOTE.TXT 4.3.7)
 ENCRYPTED, UTF8 = 0x1, 0x800  # general purpose flags (4.4.4)
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
@@ -47,8 +50,8 @@ def list_members(path: Path, limits: Limits, *, nested: bool = False) -> Archive
             )
         if not (entries := _entries(archive)):
             raise CorruptFile("There are no files in this ZIP archive. Pack it again and upload it.")
-        _check_size(entries, path.stat().st_size, limits)
         _check_overlap(archive)
+        _check_size(entries, path.stat().st_size, limits)
         return Archive(tuple(Member(_name(entry), entry.file_size) for entry in entries))
 
 
@@ -65,7 +68,7 @@ def unpack_members(path: Path, targets: Mapping[int, Path], limits: Limits) -> N
                 break
             try:
                 _unpack(archive, entries[member - 1], target, limits)
-            except (OcrError, OSError, zipfile.BadZipFile, RuntimeError, ValueError, EOFError):
+            except Exception:  # whatever a decompressor raises, MemoryError too
                 if not position:
                     raise
                 break
@@ -89,7 +92,7 @@ def _entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 def _name(entry: zipfile.ZipInfo) -> str:
     """The path in the archive. Programs that write UTF-8 without saying so are understood."""
-    name = entry.filename
+    name = entry.filename[-NAME_CHARACTERS:]
     if not entry.flag_bits & UTF8:
         with suppress(UnicodeError):
             name = name.encode("cp437").decode("utf-8")
@@ -118,10 +121,11 @@ def _refuse_documents(archive: zipfile.ZipFile) -> None:
 
 
 def _check_size(entries: list[zipfile.ZipInfo], packed: int, limits: Limits) -> None:
-    unpacked = sum(entry.file_size for entry in entries)
-    if unpacked > limits.zip_bytes or (unpacked > 32 * SMALL and unpacked > packed * limits.zip_ratio):
+    # What is refused for itself is not unpacked.
+    unpacked = sum(entry.file_size for entry in entries if not _is_too_dense(entry, limits))
+    if unpacked > limits.zip_bytes or (unpacked > SMALL and unpacked > packed * limits.zip_ratio):
         raise TooLarge(
-            f"The ZIP archive would unpack to {unpacked / 1e9:.1f} GB from {packed / 1e6:.1f} MB, more than is "
+            f"The ZIP archive would unpack to {unpacked / 1e6:.0f} MB from {packed / 1e6:.1f} MB, more than is "
             "unpacked here. Split it, or upload the files themselves."
         )
 
@@ -156,10 +160,14 @@ def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, limi
                 while chunk:
                     file.write(chunk)
                     chunk = packed.read(CHUNK)
-        except (zipfile.BadZipFile, EOFError, ValueError) as error:
+        except (zipfile.BadZipFile, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
             raise CorruptFile(
                 "The file is damaged inside the ZIP archive. Pack it again and upload the new copy."
             ) from error
+
+
+def _is_too_dense(entry: zipfile.ZipInfo, limits: Limits) -> bool:
+    return entry.file_size > max(SMALL, entry.compress_size * limits.zip_ratio)
 
 
 def _check_member(entry: zipfile.ZipInfo, limits: Limits) -> None:
@@ -181,8 +189,7 @@ def _check_member(entry: zipfile.ZipInfo, limits: Limits) -> None:
         raise UnsupportedType(
             "The file is packed by a method that is not read here. Pack it as an ordinary ZIP file (Deflate)."
         )
-    too_dense = entry.file_size > max(SMALL, entry.compress_size * limits.zip_ratio)
-    if too_dense or entry.file_size > limits.max_file_bytes:
+    if _is_too_dense(entry, limits) or entry.file_size > limits.max_file_bytes:
         raise TooLarge(
             f"The file would unpack to {entry.file_size / 1e6:.0f} MB from {entry.compress_size / 1e6:.1f} MB, "
             "more than is unpacked here. Upload the file itself."

@@ -15,7 +15,7 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -134,14 +134,23 @@ def unpack(archive: Path, targets: Mapping[int, Path], limits: Limits, folder: P
     Raises what `inspect` raises if the first cannot be written; of the others nothing is told.
     """
     largest = min(limits.max_file_bytes, limits.zip_bytes)
-    slow = Limits(**asdict(limits) | {"seconds": limits.seconds + largest / UNPACKED_A_SECOND})
-    paths = [(member, str(path.absolute())) for member, path in targets.items()]
+    slow = replace(limits, seconds=limits.seconds + largest / UNPACKED_A_SECOND)
     with tempfile.TemporaryDirectory(prefix="unpack-", dir=folder) as private:
-        _ask_one("unpack", Path(private), slow, path=str(archive.absolute()), targets=paths)
+        # Written there first: what a process leaves that was ended goes with the folder.
+        written = {member: Path(private) / str(member) for member in targets}
+        paths = [(member, str(path)) for member, path in written.items()]
+        try:
+            _ask_one("unpack", Path(private), slow, path=str(archive.absolute()), targets=paths)
+        finally:
+            for member, path in written.items():
+                with suppress(FileNotFoundError):
+                    path.replace(targets[member])
 
 
 def _check_files(page: PageImage) -> None:
     """Tesseract gets an image and nothing else, whatever has become of the process that wrote it."""
+    if any(path.is_symlink() for path in (page.gray, page.rendition)):
+        raise ValueError("a way to another file")
     if page.words is None:
         with page.gray.open("rb") as file:
             whole = os.fstat(file.fileno()).st_size > page.width * page.height

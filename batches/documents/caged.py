@@ -24,7 +24,8 @@ from batches.documents import opening
 from batches.documents.pages import Limits
 from batches.errors import NO_SPACE, OcrError
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
+PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38  # linux/prctl.h
+OPEN_FILES = 64
 STOPPED, PID = "stopped", "pid"  # in the private folder: see `ocr.stop`, which ends whatever runs there
 NO_MORE = b""
 FILE_BYTES = 1024**3  # of what may be written at the least
@@ -142,6 +143,8 @@ def _lock_in(folder: Path, limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 2))  # SIGXCPU, then SIGKILL
     resource.setrlimit(resource.RLIMIT_FSIZE, (written, written))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
+    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def _open(request: dict[str, Any], limits: Limits) -> bytes:

@@ -1,5 +1,6 @@
 """A batch: its counters, and each change of its state."""
 
+import shutil
 import uuid
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -283,7 +284,18 @@ class Batch(models.Model):
         else:
             self.fail(NothingToRead())
 
+    def renew_preparation(self) -> bool:
+        """Keep it in hand. False: it is no longer wanted, or no longer this attempt's."""
+        waiting = [self.Status.QUEUED, self.Status.PREPARING]
+        held = Batch.objects.filter(pk=self.pk, status__in=waiting, attempt=self.attempt)
+        return bool(held.exclude(lease_expires_at=None).update(lease_expires_at=lease()))
+
     def release_preparation(self) -> None:
-        """Let another worker go on with the files. After a loss they go on being looked at one at a time."""
+        """Let another worker go on with the files. After the third loss its file is out of the way."""
         waiting = Batch.objects.filter(pk=self.pk, status=self.Status.PREPARING)
-        waiting.update(lease_expires_at=None, losses=min(self.losses, 1))
+        waiting.update(lease_expires_at=None, losses=self.losses if self.losses < MAX_LOSSES else 0)
+
+    def remove_if_deleted(self) -> None:
+        """What was still written for a batch that has been deleted goes too."""
+        if not Batch.objects.filter(pk=self.pk).exists():
+            shutil.rmtree(self.folder, ignore_errors=True)

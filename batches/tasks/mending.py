@@ -30,16 +30,21 @@ def mend() -> list[str]:
 
 def _take_back_pages() -> Iterator[str]:
     """A page whose worker is gone: back into the queue, or ended if it is wanted no more or lost too often."""
-    for page in Page.objects.abandoned().select_related("batch", "source")[:1000]:
-        what = f"Page {page.number} of batch {page.batch_id} was abandoned in attempt {page.attempt}"
-        if page.batch.status == Batch.Status.CANCELLING:
-            if settle(page, None):
-                yield f"{what}: not read, its batch was cancelled"
-        elif page.losses + 1 >= MAX_LOSSES:
-            if settle(page, WorkerLost()):
-                yield f"{what}: failed, after {MAX_LOSSES} lost workers"
-        elif page.lose():
-            yield f"{what}: queued again"
+    for page in Page.objects.abandoned().select_related("source")[:1000]:
+        with transaction.atomic():
+            # What becomes of it is decided under the lock: the batch may be cancelled at this moment.
+            batch = Batch.objects.for_change().filter(pk=page.batch_id).first()
+            came_of_it = _take_back(page, batch) if batch else ""
+        if came_of_it:
+            yield f"Page {page.number} of batch {page.batch_id} was abandoned: {came_of_it}"
+
+
+def _take_back(page: Page, batch: Batch) -> str:
+    if batch.status == Batch.Status.CANCELLING:
+        return "not read, its batch was cancelled" if settle(page, None) else ""
+    if page.losses + 1 >= MAX_LOSSES:
+        return f"failed, after {MAX_LOSSES} lost workers" if settle(page, WorkerLost()) else ""
+    return f"queued again after attempt {page.attempt}" if page.lose() else ""
 
 
 def _end_batches() -> Iterator[str]:

@@ -5,15 +5,17 @@ from collections.abc import Iterator
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
+from django.db.models import Count, Sum
 
 from batches import documents, ocr
 from batches.documents import Archive, Document
-from batches.errors import OcrError, TooManyPages, WorkerLost
+from batches.errors import OcrError, TooLarge, TooManyPages, WorkerLost
 from batches.events import EventType, change, publish
 from batches.files import digest
 from batches.models import MAX_LOSSES, Batch, Page, SourceFile
+from batches.tasks.leases import kept
 from batches.tasks.limits import limits
-from batches.tasks.outcomes import as_told, status_change
+from batches.tasks.outcomes import as_told, end_if_done, status_change
 from batches.tasks.tokens import wake
 
 logger = logging.getLogger(__name__)
@@ -21,20 +23,23 @@ logger = logging.getLogger(__name__)
 Outcome = Document | Archive | OcrError
 
 PREPARE_SECONDS = 1.0  # how long files are looked at before others have their turn
-PREPARE_FILES = 200  # and how many at the most, which bounds the transaction
+PREPARE_FILES = (
+    200,
+    20,
+    1,
+)  # and how many at the most: which bounds the transaction, and what a loss may be blamed on
 
 
 def prepare(batch: Batch) -> None:
     """Look at some of the batch's files and tell of each; after the last one, let its pages be read."""
     try:
-        if batch.status == Batch.Status.QUEUED:
-            ocr.probe().check_languages(batch.reading_options().languages)
-            _begin_preparation(batch)
-        _record_files(batch, _inspect_files(batch))
+        with kept(batch.renew_preparation):
+            _prepare(batch)
     except DatabaseError:
         raise  # not the batch's fault: the lease runs out and another worker goes on
     except Batch.DoesNotExist:
         logger.info("Batch %s was deleted while it was being prepared", batch.pk)
+        batch.remove_if_deleted()
     except OcrError as error:
         _fail_preparation(batch, error)
     except Exception:
@@ -42,6 +47,13 @@ def prepare(batch: Batch) -> None:
         _fail_preparation(batch, OcrError())
     else:
         wake()
+
+
+def _prepare(batch: Batch) -> None:
+    if batch.status == Batch.Status.QUEUED:
+        ocr.probe().check_languages(batch.reading_options().languages)
+        _begin_preparation(batch)
+    _record_files(batch, _inspect_files(batch))
 
 
 def _begin_preparation(batch: Batch) -> None:
@@ -60,10 +72,10 @@ def _fail_preparation(batch: Batch, error: OcrError) -> None:
 
 
 def _inspect_files(batch: Batch) -> list[tuple[SourceFile, Outcome]]:
-    # After a loss one at a time, so that the next loss is known to be this file's.
-    waiting = list(batch.files.waiting()[: 1 if batch.losses else PREPARE_FILES])
+    # After a loss fewer, and after the second one at a time: the third is then known to be this file's.
+    waiting = list(batch.files.waiting()[: PREPARE_FILES[min(batch.losses, len(PREPARE_FILES) - 1)]])
     if batch.losses >= MAX_LOSSES:
-        return [(source, WorkerLost()) for source in waiting]
+        return [(source, WorkerLost()) for source in waiting[:1]]
     found: list[tuple[SourceFile, Outcome]] = []
     for source, outcome in zip(waiting, _inspect(waiting), strict=False):
         found.append((source, outcome))
@@ -124,7 +136,7 @@ def _record_files(batch: Batch, found: list[tuple[SourceFile, Outcome]]) -> None
             locked.release_preparation()
         else:
             locked.start_or_fail()
-            changes.append(status_change(locked))
+            changes += [status_change(locked), *end_if_done(locked)]
         publish(locked, *changes)
 
 
@@ -136,6 +148,8 @@ def _record(batch: Batch, found: list[tuple[SourceFile, Outcome]]) -> list[tuple
     for source, outcome in found:
         source.batch = batch
         match outcome:
+            case Archive() if too_much := _too_much(batch, outcome):
+                source.reject(too_much)
             case Archive():
                 source.unpack()
                 batch.files.add_members(source, outcome.members)
@@ -148,7 +162,21 @@ def _record(batch: Batch, found: list[tuple[SourceFile, Outcome]]) -> list[tuple
                 source.reject(TooManyPages())
             case _:
                 source.reject(outcome)
+                if source.member:
+                    source.path.unlink(missing_ok=True)  # the archive still has it
     return accepted
+
+
+def _too_much(batch: Batch, archive: Archive) -> OcrError | None:
+    """The limits for what unpacks hold for all archives of a batch together."""
+    there = batch.files.filter(member__gt=0).aggregate(n=Count("pk"), bytes=Sum("size", default=0))
+    unpacked = there["bytes"] + sum(member.size for member in archive.members)
+    if there["n"] + len(archive.members) <= settings.MAX_ZIP_ENTRIES and unpacked <= settings.MAX_ZIP_BYTES:
+        return None
+    return TooLarge(
+        f"The archives of a batch may hold {settings.MAX_ZIP_ENTRIES} files and "
+        f"{settings.MAX_ZIP_BYTES / 1e9:.0f} GB together. Hand this one over in a batch of its own."
+    )
 
 
 def _told(source: SourceFile) -> EventType:

@@ -4,13 +4,11 @@ import json
 import logging
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
@@ -21,26 +19,29 @@ from batches.errors import OcrError
 from batches.files import replacing
 from batches.models import Page
 from batches.ocr import PageResult, PdfText
+from batches.tasks.leases import kept
 from batches.tasks.limits import limits
 from batches.tasks.outcomes import as_told, settle
 
 logger = logging.getLogger(__name__)
 
-BEAT_SECONDS = 3.0  # how often a page in hand is asked for whether it is still wanted
 SAVE_PAUSES = (0.5, 1, 2, 4, 8, 16)  # seconds between tries to save, where the database is away
 
 
 def read(page: Page) -> None:
     """Read the page and tell what came of it, unless another attempt holds it by then."""
     outcome: PageResult | OcrError | None
-    with _private_folder(page) as folder, InHand(page, folder) as in_hand:
-        outcome = _read(page, folder)
+    with _private_folder(page) as folder:
+        in_hand = InHand(page, folder)
+        with kept(in_hand.renew, in_hand.stop):
+            outcome = _read(page, folder)
     if in_hand.unwanted and isinstance(outcome, OcrError):
         outcome = None
     if _save(page, outcome):
         _remove_leftovers(page)
     else:
         page.words_path(page.attempt).unlink(missing_ok=True)
+        page.batch.remove_if_deleted()
         logger.info("The result of attempt %s at page %s came too late", page.attempt, page.pk)
 
 
@@ -53,43 +54,20 @@ def _private_folder(page: Page) -> Iterator[Path]:
 
 
 class InHand:
-    """A page while it is being read: its lease is renewed, and the reading stopped once nobody wants it.
-
-    So a lease can be short, and the page of a lost worker is soon another's.
-    """
+    """A page while it is being read: `unwanted` once it is no longer this attempt's, or was cancelled."""
 
     def __init__(self, page: Page, folder: Path) -> None:
         self.page, self.folder = page, folder
         self.unwanted = False
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> "InHand":
-        self._thread.start()
-        return self
+    def renew(self) -> bool:
+        """Keep it, if it is still wanted."""
+        return self.page.renew()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        try:
-            while not self.unwanted and not self._over.wait(BEAT_SECONDS):
-                self.unwanted = not self._renew()
-            while not self._over.wait(0.1):
-                ocr.stop(self.folder)
-        finally:
-            connection.close()  # this thread's own
-
-    def _renew(self) -> bool:
-        try:
-            return self.page.renew()
-        except (DatabaseError, InterfaceError) as error:
-            logger.warning("The lease of page %s could not be renewed: %s", self.page.pk, error)
-            connection.close()
-            return True
+    def stop(self) -> None:
+        """End what reads it."""
+        self.unwanted = True
+        ocr.stop(self.folder)
 
 
 def _read(page: Page, folder: Path) -> PageResult | OcrError:

@@ -37,7 +37,7 @@ function sentence(batch) {
         ? `Finished: ${batch.succeeded} read, ${batch.failed} failed, ${batch.cancelled} not read.`
         : `Finished: all ${batch.total} pages read.`;
     case "cancelled": return `Cancelled: ${batch.succeeded} kept, ${batch.total - batch.succeeded} not read.`;
-    default: return "Nothing could be read.";
+    default: return batch.succeeded ? `Failed: ${batch.succeeded} read before.` : "Nothing could be read.";
   }
 }
 
