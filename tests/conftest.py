@@ -109,13 +109,22 @@ def worker(start: Callable[..., Program]) -> Program:
     return start("worker", WORKER_SLOTS="2")
 
 
-@pytest.fixture
-def server(start: Callable[..., Program]) -> str:
-    """A web server; its host and port."""
+@pytest.fixture(scope="session")
+def web_server(django_db_setup: None, redis_server: PrivateRedis) -> Iterator[str]:
+    """One web server for all tests that do nothing to it: all that it knows is in the database."""
     port = free_port()
-    start("web", port=port)
+    program = procfile(HOST="127.0.0.1", PORT=str(port), NODE="")["web"]
+    program.env = {"DATABASE_URL": database_url()}
+    program.start()
     wait_for(lambda: listens(port))
-    return f"127.0.0.1:{port}"
+    yield f"127.0.0.1:{port}"
+    program.stop(grace=0)
+
+
+@pytest.fixture
+def server(transactional_db: None, web_server: str) -> str:
+    """A web server; its host and port."""
+    return web_server
 
 
 @pytest.fixture

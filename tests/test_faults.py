@@ -184,7 +184,7 @@ A_MINUTE = pytest.param(60, marks=pytest.mark.skipif(not os.environ.get("LONG_TE
 @pytest.mark.parametrize("away", [3, A_MINUTE])
 def test_a_redis_that_is_away_in_mid_batch(stack, redis_server, make_batch, tmp_path: Path, away: int):
     (tmp_path / "slow").unlink()
-    batch = make_batch(files=[write_many_pages(tmp_path / "box.tif", 25)])
+    batch = make_batch(files=[write_many_pages(tmp_path / "box.tif", 12)])
     wait_for(lambda: Batch.objects.get(pk=batch.pk).succeeded > 3)
     redis_server.process.kill()
     redis_server.process.wait()
@@ -192,7 +192,7 @@ def test_a_redis_that_is_away_in_mid_batch(stack, redis_server, make_batch, tmp_
     redis_server.ensure()
     wait_for(lambda: ended(batch), 60)
     check_invariants(batch)
-    assert batch.succeeded == 25
+    assert batch.succeeded == 12
 
 
 def test_the_same_task_delivered_five_times(start, make_batch):
@@ -271,13 +271,13 @@ def test_workers_whose_clocks_are_an_hour_off(start, slow: Path, make_batch, tmp
 def test_a_postgresql_that_is_restarted_in_mid_batch(stack, make_batch, tmp_path: Path):
     assert POSTGRES
     (tmp_path / "slow").unlink()
-    batch = make_batch(files=[write_many_pages(tmp_path / "box.tif", 20)])
+    batch = make_batch(files=[write_many_pages(tmp_path / "box.tif", 12)])
     wait_for(lambda: Batch.objects.get(pk=batch.pk).succeeded > 3)
     connection.close()
     POSTGRES.restart()
     wait_for(lambda: ended(batch))
     check_invariants(batch)
-    assert batch.succeeded == 20
+    assert batch.succeeded == 12
 
 
 def test_a_batch_submitted_while_redis_is_away(stack, redis_server, make_batch, tmp_path: Path):

@@ -16,9 +16,9 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from batches import services, tasks
-from batches.documents import Document, Kind
 from batches.errors import EngineTimeout
 from batches.models import Batch, Page, SourceFile
+from batches.models.batch import lease
 from batches.ocr import Options, PageResult
 from batches.services import LocalFile
 from batches.tasks.outcomes import settle
@@ -48,14 +48,16 @@ def at_once(*acts: Callable[[], Any]) -> list[Any]:
 
 @transaction.atomic
 def in_hand(user: User, pages: int) -> tuple[Batch, list[Page]]:
-    """A running batch with all its pages claimed."""
-    batch = Batch.objects.create(name="Box", owner=user, options=Options().as_json(), status="preparing")
-    source = SourceFile.objects.create(batch=batch, position=1, name="box.tif", sha256="0" * 64, size=1)
-    source.accept(Document(Kind.TIFF, pages))
-    Page.objects.add(batch, [(source, Document(Kind.TIFF, pages))])
-    Batch.objects.locked(batch.pk).run()
-    claimed = [Page.objects.claim() for _ in range(pages)]
-    return batch, [page for page in claimed if page]
+    """A running batch with all its pages claimed, as a worker would have left it."""
+    batch = Batch.objects.create(
+        name="Box", owner=user, options=Options().as_json(), status="running", total=pages
+    )
+    source = SourceFile.objects.create(
+        batch=batch, position=1, name="box.tif", sha256="0" * 64, size=1, status="accepted"
+    )
+    held = {"batch": batch, "source": source, "status": "running", "attempt": 1, "lease_expires_at": lease()}
+    Page.objects.bulk_create(Page(number=n, index=n, **held) for n in range(1, pages + 1))
+    return batch, list(batch.pages.select_related("batch", "source"))
 
 
 def later(seconds: float, act: Callable[[], Any]) -> Callable[[], Any]:

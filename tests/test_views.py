@@ -253,11 +253,13 @@ def test_commands_that_come_too_late_say_so(batch, user):
 
 
 @pytest.fixture
-def failed(batch) -> Batch:
+def failed(make_batch) -> Batch:
     """Both pages have failed, each for a reason of its own."""
+    batch = make_batch(2)
+    prepare_next()
     batch.pages.update(status="failed", error_code="timeout", error_message="It took too long.")
     batch.pages.filter(number=2).update(error_code="engine_crashed", error_message="<b>It crashed.</b>")
-    Batch.objects.update(succeeded=0, failed=2)
+    Batch.objects.update(status="completed", failed=2)
     return batch  # type: ignore[no-any-return]
 
 

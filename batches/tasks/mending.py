@@ -1,7 +1,8 @@
 """Mending what crashes left behind."""
 
+import os
 import shutil
-import time
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,7 +118,10 @@ def _is_stale(path: Path) -> bool:
 
 
 def _is_older(path: Path, seconds: float) -> bool:
+    """By the file system's own clock: this machine's may be another, and wrong."""
     try:
-        return time.time() - path.stat().st_mtime > seconds
+        touched = path.stat().st_mtime
     except FileNotFoundError:
         return False
+    with tempfile.TemporaryFile(dir=path.parent) as now:
+        return os.fstat(now.fileno()).st_mtime - touched > seconds
