@@ -127,35 +127,35 @@ def _keep(batch: Batch, upload: Incoming | Upload, position: int) -> SourceFile:
 
 @transaction.atomic
 def cancel_batch(batch: Batch) -> bool:
-    """Read no more of it; pages in hand end, those done are kept. False: it had ended already."""
-    batch = Batch.objects.locked(batch.pk)
-    if not batch.cancel():
+    """Read no more of it; pages in hand are stopped, those done are kept. False: it had ended already."""
+    locked = Batch.objects.locked_if_there(batch.pk)
+    if locked is None or not locked.cancel():
         return False
-    if dropped := batch.pages.cancel_queued():
-        batch.count("cancelled", dropped)
-    cancelling = [change(batch, "batch.cancelling")] if batch.status == Batch.Status.CANCELLING else []
-    ended = [change(batch, "batch.cancelled")] if batch.has_ended else end_if_done(batch)
-    publish(batch, *cancelling, *ended)
+    if dropped := locked.pages.cancel_queued():
+        locked.count("cancelled", dropped)
+    cancelling = [change(locked, "batch.cancelling")] if locked.status == Batch.Status.CANCELLING else []
+    ended = [change(locked, "batch.cancelled")] if locked.has_ended else end_if_done(locked)
+    publish(locked, *cancelling, *ended)
     return True
 
 
 @transaction.atomic
 def pause_batch(batch: Batch) -> bool:
     """Let the pages in hand end, and start none. False: it is not running."""
-    batch = Batch.objects.locked(batch.pk)
-    if not batch.pause():
+    locked = Batch.objects.locked_if_there(batch.pk)
+    if locked is None or not locked.pause():
         return False
-    publish(batch, change(batch, "batch.paused"))
+    publish(locked, change(locked, "batch.paused"))
     return True
 
 
 @transaction.atomic
 def resume_batch(batch: Batch) -> bool:
     """Go on where it stood. False: it is not paused."""
-    batch = Batch.objects.locked(batch.pk)
-    if not batch.resume():
+    locked = Batch.objects.locked_if_there(batch.pk)
+    if locked is None or not locked.resume():
         return False
-    publish(batch, change(batch, "batch.resumed"))
+    publish(locked, change(locked, "batch.resumed"))
     wake_on_commit()
     return True
 
@@ -181,7 +181,11 @@ def retry_batch(
     """
     if options:
         ocr.probe().check_languages(options.languages)
-    batch = Batch.objects.locked(batch.pk)
+    locked = Batch.objects.locked_if_there(batch.pk)
+    return _retry(locked, which, statuses, options) if locked else 0
+
+
+def _retry(batch: Batch, which: Q | None, statuses: Iterable[Page.Status], options: Options | None) -> int:
     if not batch.has_ended and batch.status not in Batch.READING:
         return 0
     again = _requeue(batch, batch.pages.filter(which or Q()), statuses, options)
@@ -221,7 +225,7 @@ def delete_batch(batch: Batch) -> None:
 
     A worker that has a page in hand finds it gone, and stops.
     """
-    with suppress(Batch.DoesNotExist), transaction.atomic():
+    with transaction.atomic():
         cancel_batch(batch)  # which locks it first, as everybody does: a worker waits its turn
         Batch.objects.filter(pk=batch.pk).delete()
     with suppress(FileNotFoundError):

@@ -1,5 +1,6 @@
 """The pages that a browser shows. Who may see what is decided in `visible_to`; all else is 404."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +33,14 @@ from batches.problems import problems_of
 BATCHES_A_PAGE = 50
 RECENT_PAGES = 20  # in the live page's feed
 HINTS_SHOWN = 200
+
+NOTHING_TO_RETRY = "There is nothing to retry: it has been read, or is being read again."
+LOOKING = "Its files are still being looked at. Retry once they are being read."
+NOT_YET = {
+    Batch.Status.QUEUED: LOOKING,
+    Batch.Status.PREPARING: LOOKING,
+    Batch.Status.CANCELLING: "It is being cancelled. Retry once that is done.",
+}
 EVENTS_A_POLL = 500
 
 
@@ -126,29 +135,33 @@ def batch_text(request: HttpRequest, pk: UUID) -> StreamingHttpResponse:
 @require_POST
 def batch_cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Stop reading; what is done is kept."""
-    batch = _commanded(request, pk, "change_batch")
-    if not services.cancel_batch(batch):
-        messages.info(request, "There was nothing to cancel: the batch had ended, or is being cancelled.")
-    return redirect(batch)
+    nothing = "There was nothing to cancel: the batch had ended, or is being cancelled."
+    return _command(request, pk, services.cancel_batch, nothing)
 
 
 @login_required
 @require_POST
 def batch_pause(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Start no more pages, until it is resumed."""
-    batch = _commanded(request, pk, "change_batch")
-    if not services.pause_batch(batch):
-        messages.info(request, "There was nothing to pause: the batch is not running.")
-    return redirect(batch)
+    return _command(
+        request, pk, services.pause_batch, "There was nothing to pause: the batch is not running."
+    )
 
 
 @login_required
 @require_POST
 def batch_resume(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Go on with a paused batch."""
+    return _command(
+        request, pk, services.resume_batch, "There was nothing to resume: the batch is not paused."
+    )
+
+
+def _command(request: HttpRequest, pk: UUID, command: Callable[[Batch], bool], nothing: str) -> HttpResponse:
+    """Do it, or tell that there was `nothing` to do."""
     batch = _commanded(request, pk, "change_batch")
-    if not services.resume_batch(batch):
-        messages.info(request, "There was nothing to resume: the batch is not paused.")
+    if not command(batch):
+        messages.info(request, nothing)
     return redirect(batch)
 
 
@@ -162,7 +175,7 @@ def batch_retry(request: HttpRequest, pk: UUID) -> HttpResponse:
         if form.is_valid():
             options = form.options(batch.reading_options())
             if not services.retry_batch(batch, form.which(), options=options):
-                messages.info(request, "There is nothing to retry: it has been read, or is being read again.")
+                messages.info(request, NOT_YET.get(Batch.Status(batch.status), NOTHING_TO_RETRY))
         else:
             told = [str(error) for error in form.non_field_errors()]
             messages.error(request, " ".join(told) or "Choose from what the page offers.")

@@ -196,6 +196,13 @@ def test_delete_twice_is_no_error(make_batch):
     assert not Batch.objects.exists()
 
 
+def test_commands_that_come_after_a_delete_do_nothing(make_batch):
+    batch = make_batch(1)
+    services.delete_batch(batch)
+    commands = (services.cancel_batch, services.pause_batch, services.resume_batch, services.retry_batch)
+    assert [bool(command(batch)) for command in commands] == [False] * 4
+
+
 def test_delete_during_preparation_is_no_error(make_batch, caplog):
     batch = make_batch(1)
     claimed = Batch.objects.claim_preparation()

@@ -303,6 +303,15 @@ def test_what_is_left_empty_stays_as_it_is(failed, user):
     assert page.options == failed.options
 
 
+@pytest.mark.parametrize(
+    ("status", "told"), [("cancelling", b"once that is done"), ("preparing", b"still being looked at")]
+)
+def test_a_retry_that_comes_too_early_is_told_so(failed, user, status, told):
+    Batch.objects.update(status=status)
+    assert told in client_of(user).post(url_of("batches:retry", failed), follow=True).content
+    assert queued(failed) == []
+
+
 def test_nothing_ticked_is_told(failed, user):
     answer = client_of(user).post(url_of("batches:retry", failed), {"selected": "1"}, follow=True)
     assert b"Tick the pages" in answer.content

@@ -47,6 +47,10 @@ class BatchQuerySet(models.QuerySet["Batch"]):
         """The batch, to be changed. Raises DoesNotExist where it was deleted."""
         return self.for_change().get(pk=pk)
 
+    def locked_if_there(self, pk: uuid.UUID) -> "Batch | None":
+        """The same; None where it was deleted."""
+        return self.for_change().filter(pk=pk).first()
+
     def to_prepare(self) -> Self:
         """Batches whose files wait to be looked at, and that nobody has in hand."""
         waiting = self.filter(status__in=[Batch.Status.QUEUED, Batch.Status.PREPARING])
@@ -159,7 +163,8 @@ class Batch(models.Model):
         if not self.finished:
             return self.pace.pages_per_minute
         done = self.succeeded + self.failed - self.run_offset
-        seconds = (self.finished - self.run_started).total_seconds() if self.run_started else 0
+        ended = self.page_ended or self.finished  # a pause before the cancel does not count
+        seconds = (ended - self.run_started).total_seconds() if self.run_started else 0
         return round(60 * done / seconds, 1) if done >= 2 and seconds > 0 else None
 
     @property
@@ -217,7 +222,7 @@ class Batch(models.Model):
     def queue_again(self) -> bool:
         """Back to the beginning, with files that nobody has looked at yet."""
         fields: dict[str, Any] = {"finished": None, "error_code": "", "error_message": "", "losses": 0}
-        return self._move(self.ENDED, self.Status.QUEUED, run_started=None, **fields)
+        return self._move(self.ENDED, self.Status.QUEUED, run_started=None, pace_pages=0, **fields)
 
     def fail(self, error: OcrError) -> bool:
         """Preparation failed, or found nothing to read."""

@@ -34,7 +34,7 @@ def _take_back_pages() -> Iterator[str]:
     for page in Page.objects.abandoned().select_related("source")[:1000]:
         with transaction.atomic():
             # What becomes of it is decided under the lock: the batch may be cancelled at this moment.
-            batch = Batch.objects.for_change().filter(pk=page.batch_id).first()
+            batch = Batch.objects.locked_if_there(page.batch_id)
             came_of_it = _take_back(page, batch) if batch else ""
         if came_of_it:
             yield f"Page {page.number} of batch {page.batch_id} was abandoned: {came_of_it}"
@@ -51,7 +51,7 @@ def _take_back(page: Page, batch: Batch) -> str:
 def _end_batches() -> Iterator[str]:
     for batch in Batch.objects.unended():
         with transaction.atomic():
-            locked = Batch.objects.for_change().filter(pk=batch.pk).first()
+            locked = Batch.objects.locked_if_there(batch.pk)
             if locked and (changes := end_if_done(locked)):
                 publish(locked, *changes)
                 yield f"Batch {batch.pk} had ended unnoticed: {locked.status}"

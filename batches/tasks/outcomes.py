@@ -19,7 +19,7 @@ def settle(page: Page, outcome: PageResult | OcrError | None) -> bool:
     False: the page is not this attempt's to end; nothing has changed.
     """
     with transaction.atomic():
-        batch = Batch.objects.for_change().filter(pk=page.batch_id).first()
+        batch = Batch.objects.locked_if_there(page.batch_id)
         if batch is None or not _end(page, outcome):
             return False
         batch.page_has_ended(page.status)

@@ -105,6 +105,7 @@ class LivePage {
       element.hidden = allRead || !element.dataset.showIf.split(" ").includes(batch.status);
     }
     for (const element of document.querySelectorAll("[data-show-if-read]")) element.hidden = !batch.succeeded;
+    for (const element of document.querySelectorAll("[data-show-if-pages]")) element.hidden = !batch.total;
   }
 
   addRead(page) {
