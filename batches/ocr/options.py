@@ -1,0 +1,81 @@
+"""How pages are read: a closed set of choices, by names that people know."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from batches.errors import BadOptions
+
+ROTATIONS = (0, 90, 180, 270)  # degrees clockwise
+
+
+class Segmentation(StrEnum):
+    """How a page is cut into lines, by names people know; `psm` is Tesseract's number for it."""
+
+    AUTO = "auto"
+    BLOCK = "block"
+    SPARSE = "sparse"
+    CARD = "card"
+
+    @property
+    def psm(self) -> int:
+        """Tesseract's page segmentation mode: 1 also finds pages that lie on their side."""
+        return _PSM[self]
+
+
+_PSM = {Segmentation.AUTO: 1, Segmentation.BLOCK: 6, Segmentation.SPARSE: 11, Segmentation.CARD: 4}
+
+
+class Preparation(StrEnum):
+    """What is done to a page's image before it is read."""
+
+    AUTO = "auto"  # turned upright, straightened, scaled, cleaned: what it needs
+    FADED = "faded"  # the same, and ink told from paper place by place: for stains and pale writing
+    OFF = "off"  # read as it is
+
+
+class PdfText(StrEnum):
+    """What is done with a PDF page that brings its text with it."""
+
+    KEEP = "keep"
+    READ = "read"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How pages are read. Kept with the batch, or the page, as JSON; only `parse` makes one from there.
+
+    `rotation`: degrees clockwise by which the page is turned before it is read.
+    """
+
+    languages: tuple[str, ...] = ("eng",)
+    segmentation: Segmentation = Segmentation.AUTO
+    rotation: int = 0
+    pdf_text: PdfText = PdfText.KEEP
+    preparation: Preparation = Preparation.AUTO
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> "Options":
+        """The options in `data`. Raises BadOptions for an unknown name or value.
+
+        What older batches do not say is as it was when they were made.
+        """
+        try:
+            languages = tuple(str(language) for language in data["languages"])
+            options = cls(
+                languages,
+                Segmentation(data["segmentation"]),
+                data.get("rotation", 0),
+                PdfText(data.get("pdf_text", PdfText.KEEP)),
+                Preparation(data.get("preparation", Preparation.OFF)),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BadOptions from error
+        if not languages or options.rotation not in ROTATIONS or data.keys() - asdict(options).keys():
+            raise BadOptions
+        return options
+
+    def as_json(self) -> dict[str, Any]:
+        """What `parse` reads back."""
+        return asdict(self) | {"languages": list(self.languages)}
