@@ -60,8 +60,9 @@ OPEN_MEMORY = env.int("OPEN_MEMORY", 1536 * 1024**2)  # bytes, for the same
 PAGE_TIMEOUT = env.int("PAGE_TIMEOUT", 120)  # seconds for one recognition
 WORKER_SLOTS = env.int("WORKER_SLOTS", os.cpu_count() or 1)
 # page timeout < soft limit < hard limit < visibility timeout: each guard fires only where the one before
-# it did not. A page is opened, and may be recognised twice (see ocr.recognise), hence the factor.
-SOFT_LIMIT = OPEN_TIMEOUT + 2 * PAGE_TIMEOUT + 30
+# it did not. A page is opened again, and recognised again, where the first reading gave little: other ways may
+# take as long as half the page timeout, their last one as much again, and one more run (see ocr.recognition).
+SOFT_LIMIT = 3 * OPEN_TIMEOUT + 3 * PAGE_TIMEOUT + 30
 HARD_LIMIT = SOFT_LIMIT + 15
 LEASE_SECONDS = env.int("LEASE_SECONDS", 45)  # renewed every few seconds while a page is in hand
 SWEEP_SECONDS = env.int("SWEEP_SECONDS", 20)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from batches.documents.kinds import Kind
-from batches.documents.pages import Archive, Document, Limits, Member, PageImage, Word
+from batches.documents.pages import AS_IT_IS, Archive, Document, Limits, Look, Member, PageImage, Word
 from batches.errors import (
     CorruptFile,
     Encrypted,
@@ -37,7 +37,11 @@ logger = logging.getLogger(__name__)
 
 PROJECT = Path(__file__).parents[2]
 # Each process maps its memory anew: huge pages, where the system has them, save a third of a page's time.
-ENVIRONMENT = {"LC_ALL": "C.UTF-8", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+ENVIRONMENT = {
+    "LC_ALL": "C.UTF-8",
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    "OPENBLAS_NUM_THREADS": "1",  # threads do not survive the fork, and take memory
+}
 GRACE = 5.0  # seconds for the helper to notice that a process has run out of time
 UNPACKED_A_SECOND = 40 * 1024**2  # bytes, on a slow disk
 TOLD = {
@@ -102,12 +106,11 @@ def load_page(
     limits: Limits,
     *,
     keep_text: bool = True,
-    rotation: int = 0,
+    look: Look = AS_IT_IS,
 ) -> PageImage:
     """Decode or render page `index` (from 0) of the file, and write it to the private `folder`.
 
-    With `keep_text` the text of a PDF page is taken from the PDF where it is good. `rotation`: degrees
-    clockwise by which the page is turned, a multiple of 90. Errors as for `inspect`.
+    With `keep_text` the text of a PDF page is taken from the PDF where it is good. Errors as for `inspect`.
     """
     answer = _ask_one(
         "load_page",
@@ -117,12 +120,16 @@ def load_page(
         kind=kind.value,
         index=index,
         keep_text=keep_text,
-        rotation=rotation,
+        look=asdict(look),
     )
     with _well_formed():
         words = answer.pop("words")
         page = PageImage(
-            folder, words=None if words is None else tuple(Word(*row) for row in words), **answer
+            folder,
+            words=None if words is None else tuple(Word(*row) for row in words),
+            gray_size=tuple(answer.pop("gray_size")),
+            doubts=tuple(answer.pop("doubts")),
+            **answer,
         )
         _check_files(page)
     return page
@@ -153,7 +160,7 @@ def _check_files(page: PageImage) -> None:
         raise ValueError("a way to another file")
     if page.words is None:
         with page.gray.open("rb") as file:
-            whole = os.fstat(file.fileno()).st_size > page.width * page.height
+            whole = os.fstat(file.fileno()).st_size > page.gray_size[0] * page.gray_size[1] > 0
             if not whole or file.read(4) != b"II*\0":
                 raise ValueError("not the page that was promised")
     page.rendition.stat()

@@ -8,7 +8,7 @@ from typing import Any
 from batches.documents.archives import list_members, unpack_members
 from batches.documents.images import inspect_image, load_image
 from batches.documents.kinds import Kind, kind_of
-from batches.documents.pages import Document, Limits
+from batches.documents.pages import Document, Limits, Look, Preparation
 from batches.documents.pdf import inspect_pdf, load_pdf_page
 from batches.errors import CorruptFile, SourceMissing, TooLarge
 
@@ -45,12 +45,12 @@ def load_page(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
     kind = Kind(request["kind"])
     if not path.exists():
         raise SourceMissing
-    rotation = int(request["rotation"])
+    look = Look(**request["look"] | {"preparation": Preparation(request["look"]["preparation"])})
     if kind is Kind.PDF:
-        keep_text = bool(request["keep_text"]) and not rotation  # who turns a page wants it read
-        page = load_pdf_page(path, index, folder, limits, keep_text=keep_text, rotation=rotation)
+        keep_text = bool(request["keep_text"]) and not look.rotation  # who turns a page wants it read
+        page = load_pdf_page(path, index, folder, limits, keep_text=keep_text, look=look)
     else:
-        page = load_image(path, kind, index, folder, limits, rotation=rotation)
+        page = load_image(path, kind, index, folder, limits, look=look)
     answer = vars(page) | {"words": page.words}
     del answer["folder"]
     return answer

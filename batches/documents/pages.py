@@ -1,10 +1,14 @@
 """What is told of files and pages, and the limits under which they are opened."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
 from batches.documents.kinds import Kind
+
+GRAY, RENDITION = "page.tif", "page.jpg"  # in a page's private folder
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,36 @@ class Word(NamedTuple):
     text: str
 
 
+class Preparation(StrEnum):
+    """What is done to a page's image before it is read."""
+
+    AUTO = "auto"  # turned upright, straightened, scaled, cleaned: what it needs
+    FADED = "faded"  # the same, and ink told from paper place by place: for stains and pale writing
+    OFF = "off"  # read as it is
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a page is to be made ready.
+
+    `rotation`: degrees clockwise by which its user says that it is to be turned, a multiple of 90; where that is
+    not 0, the page is not turned by what was measured. `more`: by so many degrees more than was measured.
+    """
+
+    rotation: int = 0
+    preparation: Preparation = Preparation.OFF
+    more: int = 0
+
+
+AS_IT_IS = Look()
+
+
 @dataclass(frozen=True)
 class PageImage:
-    """A page, opened: upright by the file's own word, its images written to `folder`. Sizes in pixels.
+    """A page, opened: upright, its images written to `folder`. Sizes in pixels.
 
     `words` is None where the page has to be read; else they came with the file, and `gray` is not written.
+    `gray` shows the part of the page that begins at `left`, `top` (in the page's pixels), `scale` times as large.
     """
 
     folder: Path
@@ -74,13 +103,23 @@ class PageImage:
     blank: bool = False
     note: str = ""
     words: tuple[Word, ...] | None = None
+    rotation: int = 0  # degrees clockwise by which it was turned, against the file
+    skew: float = 0.0  # degrees clockwise by which it was tilted then, and has been straightened
+    left: int = 0
+    top: int = 0
+    scale: float = 1.0
+    gray_size: tuple[int, int] = (0, 0)  # width, height
+    columns: bool | None = None  # more than one; None where nobody has looked
+    doubts: tuple[int, ...] = ()  # degrees by which it may have to be turned yet, the likeliest first
+    letters: int = 0  # about so many are on it, as far as that was measured
+    seconds: Mapping[str, float] = field(default_factory=dict)  # by stage
 
     @property
     def gray(self) -> Path:
         """For the engine: an uncompressed TIFF, the fastest to write and for Tesseract to read."""
-        return self.folder / "page.tif"
+        return self.folder / GRAY
 
     @property
     def rendition(self) -> Path:
         """For people's eyes: a JPEG of the same size, or smaller where JPEG has no room for that."""
-        return self.folder / "page.jpg"
+        return self.folder / RENDITION

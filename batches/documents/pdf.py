@@ -15,7 +15,7 @@ from pypdfium2 import raw as pdfium_c
 from batches.documents.images import check_size, write_page
 from batches.documents.kinds import Kind
 from batches.documents.layers import Layout, lay_out
-from batches.documents.pages import Document, Limits, PageImage
+from batches.documents.pages import Document, Limits, Look, PageImage
 from batches.documents.scanned import own_dpi, pixel_size, take_scan
 from batches.documents.textlayer import take_words
 from batches.errors import CorruptFile, Encrypted, TooLarge
@@ -34,7 +34,7 @@ def inspect_pdf(path: Path, folder: Path) -> Document:
 
 
 def load_pdf_page(
-    path: Path, index: int, folder: Path, limits: Limits, *, keep_text: bool, rotation: int
+    path: Path, index: int, folder: Path, limits: Limits, *, keep_text: bool, look: Look
 ) -> PageImage:
     """The page's words where its text is good and wanted; else its scan as it is, or the page rendered."""
     with _opened(path, folder) as (pdf, _):
@@ -55,7 +55,7 @@ def load_pdf_page(
             raise CorruptFile(
                 "This page of the PDF cannot be drawn. Export it again and upload it."
             ) from error
-        return write_page(image, own, folder, note, rotation=rotation)
+        return write_page(image, own, folder, note, look=look)
 
 
 def _image(page: pdfium.PdfPage, layout: Layout, max_pixels: int) -> tuple[Image.Image, int | None]:

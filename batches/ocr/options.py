@@ -5,34 +5,19 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from batches.documents import Preparation as Preparation
 from batches.errors import BadOptions
 
 ROTATIONS = (0, 90, 180, 270)  # degrees clockwise
 
 
 class Segmentation(StrEnum):
-    """How a page is cut into lines, by names people know; `psm` is Tesseract's number for it."""
+    """How a page is cut into lines, by names people know."""
 
     AUTO = "auto"
     BLOCK = "block"
     SPARSE = "sparse"
     CARD = "card"
-
-    @property
-    def psm(self) -> int:
-        """Tesseract's page segmentation mode: 1 also finds pages that lie on their side."""
-        return _PSM[self]
-
-
-_PSM = {Segmentation.AUTO: 1, Segmentation.BLOCK: 6, Segmentation.SPARSE: 11, Segmentation.CARD: 4}
-
-
-class Preparation(StrEnum):
-    """What is done to a page's image before it is read."""
-
-    AUTO = "auto"  # turned upright, straightened, scaled, cleaned: what it needs
-    FADED = "faded"  # the same, and ink told from paper place by place: for stains and pale writing
-    OFF = "off"  # read as it is
 
 
 class PdfText(StrEnum):

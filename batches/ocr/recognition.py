@@ -1,28 +1,75 @@
-"""One page, read: in the way that was chosen, and in another where that gave nothing."""
+"""One page, read: in the way that was chosen, and in the next likely ones where that gave little."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from statistics import fmean
 
-from batches.documents import PageImage, Word
+from batches.documents import PageImage, Preparation, Word
+from batches.errors import EngineCrashed, EngineTimeout, OutOfMemory
 from batches.ocr.command import read_words
 from batches.ocr.options import Options, Segmentation
 from batches.ocr.results import TEXT_OF_PDF, PageResult, text_of
 
+# Tesseract's page segmentation modes (tesseract(1)).
+OSD_AUTO, AUTO, COLUMN, BLOCK, SPARSE = 1, 3, 4, 6, 11
+OTHER_WAYS = {AUTO: (COLUMN, SPARSE), COLUMN: (BLOCK, AUTO), BLOCK: (COLUMN, SPARSE), SPARSE: (BLOCK,)}
+PSM_NAMES = {AUTO: "in columns", COLUMN: "as one column", BLOCK: "as one block", SPARSE: "as scattered words"}
+
+POOR = 70.0  # mean confidence of a reading, below which another way is tried
+POOR_CARD = 80.0  # of one whose material asks for more: a card is short, and read again in no time
+LETTERS_A_WORD = 12.0  # where words have more of the page's letters on average, most have been missed
+LYING_WRONG = 55.0  # mean confidence of a reading, below which the page may lie another way
+BUDGET = 1.5  # times what the first reading took, for all others
+LEAST_BUDGET = 2.0  # seconds
 SCATTERED_SURE = 60.0  # confidence: where no line was found, drawings and stains give words of less
+BLANK = "Blank page: there is nothing on it to read."
+LookAgain = Callable[[int], PageImage]  # turned by so many degrees more than at first
 
 
-def recognise(page: PageImage, options: Options, *, engine: str, timeout: float) -> PageResult:
+@dataclass(frozen=True)
+class Reading:
+    """What one way of reading gave: the words, in the coordinates of the engine's image."""
+
+    page: PageImage
+    psm: int
+    words: tuple[Word, ...]
+
+    @property
+    def confidence(self) -> float:
+        """Of a letter, on average; 0 where there are none."""
+        letters = sum(len(word.text) for word in self.words)
+        return sum(word.confidence * len(word.text) for word in self.words) / letters if letters else 0.0
+
+    @property
+    def worth(self) -> float:
+        """About how many letters were read right: by this readings of one page are compared."""
+        return sum(len(word.text) * max(0.0, (word.confidence - 30) / 70) for word in self.words)
+
+    def is_poor(self, least: float) -> bool:
+        """Whether another way of reading may give more."""
+        few = self.page.letters > LETTERS_A_WORD * max(1, len(self.words))
+        return self.confidence < least or few
+
+
+def recognise(
+    page: PageImage, options: Options, *, engine: str, timeout: float, look_again: LookAgain | None = None
+) -> PageResult:
     """Read one page in its private folder; `timeout` is in seconds a run. Words that came with it are taken.
 
-    Where the first way of reading finds nothing on a page that is not blank, scattered words are looked
-    for once: an empty text is looked at, not believed.
+    `look_again` makes the same page ready once more, in the same folder, turned otherwise: for pages of which it
+    could not be measured which way up they lie.
     Raises EngineCrashed, EngineTimeout, OutOfMemory, LanguageMissing or EngineMissing.
     """
     started = time.monotonic()
     if page.words is not None:
-        words, engine = page.words, TEXT_OF_PDF
+        words, engine, note = page.words, TEXT_OF_PDF, page.note
+    elif page.blank:
+        words, note = (), f"{page.note} {BLANK}".strip()
     else:
-        words = _recognise_words(page, options, timeout)
+        page, words, how = _read(page, options, timeout, look_again)
+        note = f"{page.note} {how}".strip()
     return PageResult(
         text=text_of(words),
         words=words,
@@ -32,18 +79,93 @@ def recognise(page: PageImage, options: Options, *, engine: str, timeout: float)
         dpi=page.dpi,
         engine=engine,
         seconds=round(time.monotonic() - started, 2),
-        rotation=options.rotation,
-        note=page.note,
+        rotation=page.rotation,
+        skew=page.skew,
+        note=note,
     )
 
 
-def _recognise_words(page: PageImage, options: Options, timeout: float) -> tuple[Word, ...]:
-    words = _read(page, options, options.segmentation, timeout)
-    if not words and options.segmentation is not Segmentation.SPARSE and not page.blank:
-        found = _read(page, options, Segmentation.SPARSE, timeout)
-        words = tuple(word for word in found if word.confidence >= SCATTERED_SURE)
-    return words
+def _read(
+    page: PageImage, options: Options, timeout: float, look_again: LookAgain | None
+) -> tuple[PageImage, tuple[Word, ...], str]:
+    """The page as it was read, its words in its own pixels, and a remark."""
+    started = time.monotonic()
+    first = best = _read_once(page, options, _psm(page, options), timeout)
+    if options.preparation is not Preparation.OFF:
+        budget = min(max(LEAST_BUDGET, BUDGET * (time.monotonic() - started)), timeout / 2)
+        others = _others(first, options, budget, look_again)
+        best = _best(first, others, options, time.monotonic() + budget)
+    words = best.words or _scattered(best, options, timeout)
+    return best.page, tuple(_in_page(word, best.page) for word in words), _told(first, best)
 
 
-def _read(page: PageImage, options: Options, segmentation: Segmentation, timeout: float) -> tuple[Word, ...]:
-    return read_words(page.gray, (page.width, page.height), options.languages, segmentation.psm, timeout)
+def _best(first: Reading, others: Iterator[Reading], options: Options, deadline: float) -> Reading:
+    """The best reading there is once one is good enough, or the time is over. What fails now costs nothing."""
+    best = first
+    least = POOR_CARD if options.segmentation is Segmentation.CARD else POOR
+    with suppress(EngineTimeout, EngineCrashed, OutOfMemory):
+        while best.is_poor(least) and time.monotonic() < deadline and (other := next(others, None)):
+            best = max(best, other, key=lambda reading: reading.worth)
+    return best
+
+
+def _others(
+    first: Reading, options: Options, timeout: float, look_again: LookAgain | None
+) -> Iterator[Reading]:
+    """The next likely ways of reading the page, the likeliest first. The folder's images are the better ones'."""
+    page, best = first.page, first
+    turns = first.page.doubts if look_again and first.confidence < LYING_WRONG else ()
+    for turn in turns:
+        assert look_again
+        other = _read_once(look_again(turn), options, first.psm, timeout)
+        if other.worth > best.worth:
+            page, best = other.page, other
+        else:
+            look_again((page.rotation - first.page.rotation) % 360)
+        yield other
+    for psm in OTHER_WAYS.get(first.psm, ()):
+        yield _read_once(page, options, psm, timeout)
+
+
+def _psm(page: PageImage, options: Options) -> int:
+    match options.segmentation:
+        case Segmentation.AUTO if page.columns is None:
+            return OSD_AUTO
+        case Segmentation.AUTO:
+            return AUTO if page.columns else COLUMN
+        case Segmentation.SPARSE:
+            return SPARSE
+        case _:
+            return BLOCK
+
+
+def _scattered(reading: Reading, options: Options, timeout: float) -> tuple[Word, ...]:
+    """An empty text is looked at, not believed: words that stand alone are looked for once."""
+    if reading.psm == SPARSE or reading.page.blank:
+        return ()
+    found = _read_once(reading.page, options, SPARSE, timeout).words
+    return tuple(word for word in found if word.confidence >= SCATTERED_SURE)
+
+
+def _read_once(page: PageImage, options: Options, psm: int, timeout: float) -> Reading:
+    return Reading(page, psm, read_words(page.gray, page.gray_size, options.languages, psm, timeout))
+
+
+def _in_page(word: Word, page: PageImage) -> Word:
+    """The word with its box in the page's own pixels."""
+    if page.scale == 1.0 and not page.left and not page.top:
+        return word
+    return word._replace(
+        left=page.left + round(word.left / page.scale),
+        top=page.top + round(word.top / page.scale),
+        width=max(1, round(word.width / page.scale)),
+        height=max(1, round(word.height / page.scale)),
+    )
+
+
+def _told(first: Reading, best: Reading) -> str:
+    if best is first:
+        return ""
+    if best.page.rotation != first.page.rotation:
+        return "The page was turned, because the first reading gave little."
+    return f"Read {PSM_NAMES[best.psm]}, because the first reading gave little."

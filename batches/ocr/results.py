@@ -22,6 +22,7 @@ class PageResult:
     engine: str
     seconds: float
     rotation: int = 0  # degrees clockwise by which the page was turned
+    skew: float = 0.0  # degrees clockwise by which it was tilted then, and has been straightened
     note: str = ""
 
 

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
 from batches import documents, ocr
-from batches.documents import Kind
+from batches.documents import Kind, Look, PageImage
 from batches.errors import OcrError
 from batches.files import replacing
 from batches.models import Page
@@ -81,19 +81,25 @@ def _read(page: Page, folder: Path) -> PageResult | OcrError:
 
 def _recognise(page: Page, folder: Path) -> PageResult:
     options = page.reading_options()
-    kind = Kind(page.source.kind)
-    image = documents.load_page(
-        page.source.path,
-        kind,
-        page.index,
-        folder,
-        limits(),
-        keep_text=options.pdf_text is PdfText.KEEP,
-        rotation=options.rotation,
+
+    def look(more: int = 0) -> PageImage:
+        return documents.load_page(
+            page.source.path,
+            Kind(page.source.kind),
+            page.index,
+            folder,
+            limits(),
+            keep_text=options.pdf_text is PdfText.KEEP,
+            look=Look(options.rotation, options.preparation, more),
+        )
+
+    image = look()
+    result = ocr.recognise(
+        image, options, engine=engine_name(), timeout=settings.PAGE_TIMEOUT, look_again=look
     )
     with replacing(page.image_path) as temporary:
         shutil.copyfile(image.rendition, temporary)
-    return ocr.recognise(image, options, engine=engine_name(), timeout=settings.PAGE_TIMEOUT)
+    return result
 
 
 def _write_words(page: Page, result: PageResult) -> None:

@@ -1,0 +1,202 @@
+"""A page made ready: upright and straight for people and the engine, even, clean and of good size for the engine.
+
+What helps Tesseract was measured, see benchmarks/README.md: a straight page before all, ruled lines taken out, even
+paper, letters of 20 to 30 pixels. Runs in the cage only.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from batches.documents.measuring import Gray, Measured, flatten, measure, paper_of, straightening
+from batches.documents.pages import Look, Preparation
+
+Pixels = NDArray[np.uint8]  # height × width, or × 3
+
+LEAST_SKEW = 0.15  # degrees, below which straightening would only blur
+DARK = 110  # level of grey: where the paper is darker, letters may be light
+SMALL, SMALL_TO = 8.5, 20.0  # pixels: lower letters are scaled up, to this
+LARGE, LARGE_TO = 34.0, 26.0  # higher ones down: the same is read in half the time
+MOST_SCALE = 3.0
+UNEVEN = 12.0  # levels of grey between light and shady paper, from which it is made even
+LINE = 5.0  # letters' heights: what is longer, straight and thin is ruled
+MARGIN = 0.97  # of the page: where the paper covers more than that of a side, it is not cut out
+LETTER_INCHES = 0.07  # the height of a printed letter (10 points), to tell the resolution from
+ABSURD = 2.5  # times higher or lower than letters say, the file's resolution is not believed
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A page on its feet. `rotation`, `skew`: degrees clockwise, as in PageImage."""
+
+    pixels: Pixels
+    rotation: int
+    skew: float
+    inverted: bool
+    measured: Measured | None
+
+
+@dataclass(frozen=True)
+class ForEngine:
+    """What the engine sees: `gray` begins at `left`, `top` of the standing page and is `scale` times as large."""
+
+    gray: Gray
+    left: int
+    top: int
+    scale: float
+    dpi: int | None
+
+
+def stand(image: Image.Image, look: Look) -> Standing:
+    """The page (mode `L` or `RGB`) turned as its user says, or as its letters say, and straightened."""
+    pixels = _turned(np.asarray(image), look.rotation)
+    if look.preparation is Preparation.OFF:
+        return Standing(pixels, look.rotation, 0.0, False, None)
+    measured, inverted = _measured(_gray(pixels))
+    rotation = (_rotation(measured) if not look.rotation else 0) + look.more
+    measured = replace(measured, paper=_turned_box(measured.paper, pixels.shape, rotation))
+    pixels = _turned(pixels, rotation)
+    skew = 0.0
+    if abs(measured.skew) >= LEAST_SKEW:  # the same whichever way the page is turned
+        skew = measured.skew
+        measured = replace(measured, paper=_straight_box(measured.paper, pixels.shape, skew))
+        pixels = _straight(pixels, skew)
+    return Standing(pixels, (look.rotation + rotation) % 360, skew, inverted, measured)
+
+
+def for_engine(page: Standing, preparation: Preparation, dpi: int | None) -> ForEngine:
+    """The page as the engine is to see it."""
+    gray = _gray(page.pixels)
+    if page.measured is None:
+        return ForEngine(gray, 0, 0, 1.0, dpi)
+    left, top, right, bottom = _worth_cutting(page.measured.paper, gray.shape)
+    gray = gray[top:bottom, left:right]
+    if page.inverted:
+        gray = cv2.bitwise_not(gray)  # type: ignore[assignment]
+    letter = page.measured.letter_height
+    gray, scale = _scaled(gray, letter)
+    if preparation is Preparation.FADED:
+        gray = _ink_told_apart(gray, letter * scale)
+    elif _is_uneven(gray):
+        gray = flatten(gray)
+    if letter:
+        gray = _without_lines(gray, letter * scale)
+    return ForEngine(gray, left, top, scale, _resolution(dpi, letter, scale))
+
+
+def is_blank(page: Standing) -> bool:
+    """Whether nothing at all is on it that could be a letter."""
+    return page.measured is not None and page.measured.letters == 0
+
+
+# ------------------------------------------------------------------ standing
+
+
+def _gray(pixels: Pixels) -> Gray:
+    return pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
+
+
+def _measured(gray: Gray) -> tuple[Measured, bool]:
+    """What was measured; and whether that is of light letters on dark paper."""
+    measured = measure(gray)
+    left, top, right, bottom = measured.paper
+    if np.median(gray[top:bottom:4, left:right:4]) > DARK:
+        return measured, False
+    inverted = measure(cv2.bitwise_not(gray))  # type: ignore[arg-type]
+    return (inverted, True) if inverted.letters > measured.letters else (measured, False)
+
+
+def _rotation(measured: Measured) -> int:
+    """Degrees clockwise that put the page on its feet. Lines that run down are read from below then."""
+    return (270 if measured.runs_down > 0 else 0) + (180 if measured.head_up < 0 else 0)
+
+
+def _turned(pixels: Pixels, rotation: int) -> Pixels:
+    quarters = -(rotation // 90) % 4
+    return np.ascontiguousarray(np.rot90(pixels, quarters)) if quarters else pixels
+
+
+def _turned_box(box: tuple[int, int, int, int], shape: Any, rotation: int) -> tuple[int, int, int, int]:
+    left, top, right, bottom = box
+    height, width = shape[:2]
+    for _ in range((rotation // 90) % 4):
+        left, top, right, bottom = height - bottom, left, height - top, right
+        height, width = width, height
+    return left, top, right, bottom
+
+
+def _straight(pixels: Pixels, skew: float) -> Pixels:
+    """Turned back by `skew` degrees; the corners that are not on the page get the colour of its edge."""
+    matrix, size = straightening(pixels.shape[1], pixels.shape[0], skew)
+    return cv2.warpAffine(  # type: ignore[return-value]
+        pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+
+
+def _straight_box(box: tuple[int, int, int, int], shape: Any, skew: float) -> tuple[int, int, int, int]:
+    matrix, size = straightening(shape[1], shape[0], skew)
+    left, top, right, bottom = box
+    corners = np.array([[left, top, 1], [right, top, 1], [left, bottom, 1], [right, bottom, 1]]) @ matrix.T
+    low, high = corners.min(axis=0).round().astype(int), corners.max(axis=0).round().astype(int)
+    return max(0, int(low[0])), max(0, int(low[1])), min(size[0], int(high[0])), min(size[1], int(high[1]))
+
+
+# ------------------------------------------------------------------ for the engine
+
+
+def _worth_cutting(box: tuple[int, int, int, int], shape: Any) -> tuple[int, int, int, int]:
+    left, top, right, bottom = box
+    height, width = shape[:2]
+    if right - left > MARGIN * width and bottom - top > MARGIN * height:
+        return 0, 0, width, height
+    return box
+
+
+def _scaled(gray: Gray, letter: float) -> tuple[Gray, float]:
+    if 0 < letter < SMALL:
+        scale, how = min(MOST_SCALE, SMALL_TO / letter), cv2.INTER_CUBIC
+    elif letter > LARGE:
+        scale, how = LARGE_TO / letter, cv2.INTER_AREA
+    else:
+        return gray, 1.0
+    size = max(1, round(gray.shape[1] * scale)), max(1, round(gray.shape[0] * scale))
+    return cv2.resize(gray, size, interpolation=how), scale  # type: ignore[return-value]
+
+
+def _is_uneven(gray: Gray) -> bool:
+    small = cv2.resize(gray, (64, 64), interpolation=cv2.INTER_AREA)
+    low, high = np.percentile(paper_of(small).astype(np.float32), (5, 95))  # type: ignore[arg-type]
+    return bool(high - low > UNEVEN or high < 255 - 2 * UNEVEN)
+
+
+def _ink_told_apart(gray: Gray, letter: float) -> Gray:
+    """Black and white, by a threshold for each place (J. Sauvola, M. Pietikäinen, Adaptive document image
+    binarization, Pattern Recognition 33, 2000; k 0.2 as pale ink needs, a window of three letters).
+    """
+    side = max(15, int(3 * letter)) | 1
+    even = flatten(gray).astype(np.float32)
+    mean = cv2.boxFilter(even, -1, (side, side))
+    spread = np.sqrt(np.maximum(cv2.sqrBoxFilter(even, -1, (side, side)) - mean * mean, 0))
+    threshold = mean * (1 + 0.2 * (spread / 128 - 1))
+    return np.where(even > threshold, 255, 0).astype(np.uint8)
+
+
+def _without_lines(gray: Gray, letter: float) -> Gray:
+    """Ruled lines, across and down, made paper. What is as long as several letters and unbroken is a line."""
+    ink = cv2.bitwise_not(gray)
+    length = max(40, round(LINE * letter))
+    across = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
+    down = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((length, 1), np.uint8))
+    return cv2.add(gray, cv2.max(across, down))  # type: ignore[return-value]
+
+
+def _resolution(dpi: int | None, letter: float, scale: float) -> int | None:
+    """Dots an inch of what the engine sees: as the file says, unless its letters would be absurd."""
+    told = letter / LETTER_INCHES
+    if letter and (dpi is None or not told / ABSURD < dpi < told * ABSURD):
+        dpi = round(told)
+    return round(dpi * scale) if dpi else None
