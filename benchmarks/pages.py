@@ -90,10 +90,11 @@ def card(number: int) -> tuple[Image.Image, str]:
 
 
 def large_page(number: int) -> tuple[Image.Image, str]:
-    """100 megapixels, mode `L`: a sheet of 17 × 17 inches at 600 dpi with 40 lines."""
+    """100 megapixels, mode `RGB`: a sheet of 17 × 17 inches at 600 dpi with 40 lines."""
     dice = random.Random(number)
     lines = [" ".join(dice.choices(WORDS, k=10)) for _ in range(40)]
-    return _print(lines, dice, size=(10_000, 10_000), font=160, start=(700, 700), step=220), "\n".join(lines)
+    image = _print(lines, dice, size=(10_000, 10_000), font=160, start=(700, 700), step=220)
+    return image.convert("RGB"), "\n".join(lines)
 
 
 def _print(
