@@ -27,7 +27,7 @@ from batches.ocr import Options
 from benchmarks.pages import Drawn, check
 
 PROJECT = Path(__file__).parent.parent
-NAMED = re.findall(r"^(\w+)=", (PROJECT / ".env.example").read_text(), re.MULTILINE)
+NAMED = set(re.findall(r"^(\w+)=", (PROJECT / ".env.example").read_text(), re.MULTILINE))
 
 
 @dataclass
@@ -54,16 +54,19 @@ class Serving:
 
 @contextmanager
 def serving(**settings: str) -> Iterator[Serving]:
-    """The product in a temporary folder, ready; `settings` are of the environment.
+    """The product in a temporary folder, ready; `settings` are of those in `.env.example`.
 
-    An operator's own .env has no say in it.
+    An operator's own .env has no say in it. Raises ValueError for a setting that there is not.
     """
+    if unknown := settings.keys() - NAMED:
+        raise ValueError(f"there is no setting {', '.join(unknown)}")
     with tempfile.TemporaryDirectory(prefix="ocr-bench-") as folder:
         environment = dict.fromkeys(NAMED, "") | {
             "DATA_DIR": folder,
             "SECRET_KEY": "bench",
             "HTTPS": "false",
             "LOG_LEVEL": "WARNING",
+            "RECOGNISED_BYTES": "0",  # the same pages are read again and again
             "DJANGO_SETTINGS_MODULE": "ocrsite.settings",
             **settings,
         }
@@ -130,8 +133,7 @@ class Product:
 
 @contextmanager
 def product(name: str, **settings: str) -> Iterator[Product]:
-    """The product, ready, with these settings of the environment. What it has read before it reads again."""
-    settings["RECOGNISED_BYTES"] = "0"
+    """The product, ready, with these settings; `name` is for messages."""
     with serving(**settings) as started:
         client = ProcessPoolExecutor(1, get_context("spawn"), set_up, (started.environment,))
         with client:
