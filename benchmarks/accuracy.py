@@ -53,22 +53,34 @@ class Reading:
 
 
 def read(sample: Sample, options: Options) -> tuple[Measured, str, str]:
-    """What the product makes of the file; its text; what it remarks. A page that fails has no text."""
+    """What the product makes of the file; its text; what it remarks. What fails has no text."""
     started = time.monotonic()
-    texts, remarks = [], []
-    document = documents.inspect(sample.path, Limits())
-    assert isinstance(document, Document), f"{sample.path} is an archive"
+    pages = list(_read_pages(sample.path, options))
+    text = "\n\n".join(text for text, _ in pages)
+    seconds = time.monotonic() - started
+    remarks = dict.fromkeys(remark for _, remark in pages if remark)
+    return Measured(error_rates(sample.truth, text), seconds), text, "; ".join(remarks)
+
+
+def _read_pages(path: Path, options: Options) -> Iterator[tuple[str, str]]:
+    """Text and remark of each page, or the failure of the file."""
+    try:
+        document = documents.inspect(path, Limits())
+        assert isinstance(document, Document), f"{path} is an archive"
+    except OcrError as error:
+        yield "", _told(error)
+        return
     for index in range(document.pages):
         try:
-            result = _read_page(sample.path, document, index, options)
+            result = _read_page(path, document, index, options)
         except OcrError as error:
-            remarks += [f"{type(error).__name__}: {error}"]
+            yield "", _told(error)
         else:
-            texts += [result.text]
-            remarks += [result.note]
-    text = "\n\n".join(texts)
-    seconds = time.monotonic() - started
-    return Measured(error_rates(sample.truth, text), seconds), text, "; ".join(filter(None, remarks))
+            yield result.text, result.note
+
+
+def _told(error: OcrError) -> str:
+    return f"{error.code}: {error}"
 
 
 def _read_page(path: Path, document: Document, index: int, options: Options) -> ocr.PageResult:
