@@ -6,7 +6,7 @@ ON_POSTGRESQL := $(addprefix tests/test_,models.py events.py services.py retry.p
 # Four at a time: most of the time goes into waiting for processes to start and faults to heal.
 TOGETHER := -n 4 --dist worksteal
 
-.PHONY: setup setup-dev setup-test run test check bench
+.PHONY: setup setup-dev setup-test setup-bench run test check bench
 
 setup:
 	@bin/setup
@@ -16,6 +16,9 @@ setup-dev:
 
 setup-test:
 	@bin/setup test
+
+setup-bench:
+	@bin/setup bench
 
 # The signal: if make itself is killed, the server must not live on.
 run: setup
@@ -32,5 +35,5 @@ check: setup-dev
 	@.venv/bin/lint-imports --config pyproject.toml
 	@$(PYTHON) -m tests.environment manage.py makemigrations --check --dry-run --verbosity 0
 
-bench: setup-dev
+bench: setup-bench
 	@$(PYTHON) -m benchmarks.run

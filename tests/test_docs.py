@@ -43,7 +43,7 @@ def test_every_package_has_its_reason_in_the_readme():
         assert package in read("README.md").lower(), package
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-bench.txt"])
 def test_every_package_is_pinned(name: str):
     for line in read(name).splitlines():
         assert not line or line.startswith(("#", "-r ")) or "==" in line, line
