@@ -21,7 +21,7 @@ from statistics import fmean, median
 import pypdfium2 as pdfium
 
 from batches import documents, ocr
-from batches.documents import Document, Limits
+from batches.documents import Document, Limits, Look, PageImage
 from batches.errors import OcrError
 from batches.ocr import Options, PdfText, Preparation, Segmentation
 from benchmarks.error_rates import error_rates
@@ -85,10 +85,14 @@ def _told(error: OcrError) -> str:
 
 def _read_page(path: Path, document: Document, index: int, options: Options) -> ocr.PageResult:
     with tempfile.TemporaryDirectory(prefix="ocr-accuracy-") as folder:
-        page = documents.load_page(
-            path, document.kind, index, Path(folder), Limits(), keep_text=False, rotation=options.rotation
-        )
-        return ocr.recognise(page, options, engine="", timeout=SECONDS_A_PAGE)
+
+        def look(more: int = 0) -> PageImage:
+            how = Look(options.rotation, options.preparation, more)
+            return documents.load_page(
+                path, document.kind, index, Path(folder), Limits(), keep_text=False, look=how
+            )
+
+        return ocr.recognise(look(), options, engine="", timeout=SECONDS_A_PAGE, look_again=look)
 
 
 def read_plainly(sample: Sample) -> Measured:

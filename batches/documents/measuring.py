@@ -20,10 +20,9 @@ POINTS = 40_000  # of ink that are looked at
 FAINTEST = 215  # level of grey, on paper of 255, that may still be ink
 LARGEST_LETTER = 0.12  # of the page's longer side
 LITTLE_SKEW = 1.0  # degrees, up to which letters can be measured as they lie
-CROSSED = (
-    0.55  # of the lines that have text on both sides: one column's lines cross any gutter in 6 of 10 rows
-)
-LEAST_COLUMN = 0.15  # of the text
+GUTTER = 6  # quarters of a letter's height: wider than the spaces between a typewriter's words
+CROSSED = 0.48  # of the lines with text on both sides; where there is one column, it is 0.58 and more
+LEAST_COLUMN, LEAST_LINES = 0.15, 8  # of the text; on both sides of the gutter
 SURE_WAY, SURE_HEAD = 1.0, 3.0
 ENOUGH = 8  # letters, below which nothing is said of a page
 
@@ -268,21 +267,24 @@ def _has_columns(marks: Marks) -> bool:
     taken = _taken(marks)
     before = np.maximum.accumulate(taken, axis=1)
     after = np.maximum.accumulate(taken[:, ::-1], axis=1)[:, ::-1]
-    part = np.cumsum(taken.sum(axis=0)) / max(1, taken.sum())
-    for x in range(1, taken.shape[1] - 2):
-        around = before[:, x - 1] & after[:, x + 2]
-        if LEAST_COLUMN < part[x] < 1 - LEAST_COLUMN and around.any():
-            crossed = (taken[around, x] | taken[around, x + 1]).mean()
+    so_far = np.cumsum(np.pad(taken, ((0, 0), (1, 0))), axis=1)
+    part = so_far.sum(axis=0) / max(1, taken.sum())
+    for x in range(1, taken.shape[1] - GUTTER - 1):
+        around = before[:, x - 1] & after[:, x + GUTTER]
+        if LEAST_COLUMN < part[x] < 1 - LEAST_COLUMN and around.sum() >= LEAST_LINES:
+            crossed = (so_far[around, x + GUTTER] > so_far[around, x]).mean()
             if crossed < CROSSED:
                 return True
     return False
 
 
 def _taken(marks: Marks) -> NDArray[np.bool_]:
-    """The page in cells of a line's height and a letter's width: which have letters in them."""
-    x, y = (marks.middles - marks.middles.min(axis=0)).T
+    """The page in cells of a line's height and a quarter of a letter's width: which have letters in them."""
+    x, y = marks.middles.T
     half = marks.sizes[:, 0] / 2
-    first, last = ((x - half).clip(0) / marks.height).astype(int), ((x + half) / marks.height).astype(int)
+    x, y = x - (x - half).min(), y - y.min()
+    first = (4 * (x - half) / marks.height).astype(int)
+    last = (4 * (x + half) / marks.height).astype(int)
     row = (y / (1.5 * marks.height)).astype(int)
     taken = np.zeros((row.max() + 1, last.max() + 2), np.bool_)
     for line, left, right in zip(row, first, last, strict=True):

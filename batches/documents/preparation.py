@@ -19,11 +19,14 @@ Pixels = NDArray[np.uint8]  # height × width, or × 3
 
 LEAST_SKEW = 0.15  # degrees, below which straightening would only blur
 DARK = 110  # level of grey: where the paper is darker, letters may be light
-SMALL, SMALL_TO = 8.5, 20.0  # pixels: lower letters are scaled up, to this
+SMALL, SMALL_TO = 11.0, 15.0  # pixels: lower letters are scaled up, to this
 LARGE, LARGE_TO = 34.0, 26.0  # higher ones down: the same is read in half the time
 MOST_SCALE = 3.0
 UNEVEN = 12.0  # levels of grey between light and shady paper, from which it is made even
-LINE = 5.0  # letters' heights: what is longer, straight and thin is ruled
+LINE = 5.0  # letters' heights: what is as long and unbroken is a line
+LINE_COVERS = 0.15  # of the page's width
+FAINT = 25  # levels of grey off the paper
+RULED = 6  # lines: paper with so many is ruled
 MARGIN = 0.97  # of the page: where the paper covers more than that of a side, it is not cut out
 LETTER_INCHES = 0.07  # the height of a printed letter (10 points), to tell the resolution from
 ABSURD = 2.5  # times higher or lower than letters say, the file's resolution is not believed
@@ -130,10 +133,10 @@ def _turned_box(box: tuple[int, int, int, int], shape: Any, rotation: int) -> tu
 
 
 def _straight(pixels: Pixels, skew: float) -> Pixels:
-    """Turned back by `skew` degrees; the corners that are not on the page get the colour of its edge."""
+    """Turned back by `skew` degrees; the corners that are not on the page are white."""
     matrix, size = straightening(pixels.shape[1], pixels.shape[0], skew)
     return cv2.warpAffine(  # type: ignore[return-value]
-        pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        pixels, matrix, size, flags=cv2.INTER_LINEAR, borderValue=(255, 255, 255)
     )
 
 
@@ -186,12 +189,22 @@ def _ink_told_apart(gray: Gray, letter: float) -> Gray:
 
 
 def _without_lines(gray: Gray, letter: float) -> Gray:
-    """Ruled lines, across and down, made paper. What is as long as several letters and unbroken is a line."""
+    """Ruled paper made plain. The few lines of a table stay: they tell the engine that it is one."""
     ink = cv2.bitwise_not(gray)
     length = max(40, round(LINE * letter))
     across = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
+    if _lines((across > FAINT).mean(axis=1)) < RULED:
+        return gray
     down = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((length, 1), np.uint8))
+    if _lines((down > FAINT).mean(axis=0)) >= RULED:  # a grid
+        return gray
     return cv2.add(gray, cv2.max(across, down))  # type: ignore[return-value]
+
+
+def _lines(inked: NDArray[np.float64]) -> int:
+    """How many lines there are, from the part of each row of pixels that is line."""
+    on = np.concatenate([[False], inked > LINE_COVERS])
+    return int((on[1:] & ~on[:-1]).sum())
 
 
 def _resolution(dpi: int | None, letter: float, scale: float) -> int | None:

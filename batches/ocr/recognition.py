@@ -17,8 +17,9 @@ OSD_AUTO, AUTO, COLUMN, BLOCK, SPARSE = 1, 3, 4, 6, 11
 OTHER_WAYS = {AUTO: (COLUMN, SPARSE), COLUMN: (BLOCK, AUTO), BLOCK: (COLUMN, SPARSE), SPARSE: (BLOCK,)}
 PSM_NAMES = {AUTO: "in columns", COLUMN: "as one column", BLOCK: "as one block", SPARSE: "as scattered words"}
 
-POOR = 70.0  # mean confidence of a reading, below which another way is tried
+POOR = 60.0  # mean confidence of a reading, below which another way is tried
 POOR_CARD = 80.0  # of one whose material asks for more: a card is short, and read again in no time
+FEW = 200  # letters of a page, below which it is a card or the like: read line by line
 LETTERS_A_WORD = 12.0  # where words have more of the page's letters on average, most have been missed
 LYING_WRONG = 55.0  # mean confidence of a reading, below which the page may lie another way
 BUDGET = 1.5  # times what the first reading took, for all others
@@ -131,8 +132,10 @@ def _psm(page: PageImage, options: Options) -> int:
     match options.segmentation:
         case Segmentation.AUTO if page.columns is None:
             return OSD_AUTO
+        case Segmentation.AUTO if page.columns:
+            return AUTO
         case Segmentation.AUTO:
-            return AUTO if page.columns else COLUMN
+            return COLUMN if page.letters >= FEW else BLOCK
         case Segmentation.SPARSE:
             return SPARSE
         case _:
