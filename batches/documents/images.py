@@ -18,7 +18,7 @@ from PIL.ExifTags import Base as Exif
 
 from batches.documents.kinds import Kind
 from batches.documents.pages import AS_IT_IS, RENDITION, Document, Limits, Look, PageImage, Word
-from batches.documents.preparation import for_engine, is_blank, stand
+from batches.documents.preparation import for_engine, is_blank, shown, stand
 from batches.errors import CorruptFile, TooLarge
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is ours: `check_size`, before anything is decoded
@@ -87,9 +87,9 @@ def write_page(
         _write_rendition(image, folder)
         return PageImage(folder, image.width, image.height, dpi, False, note, words)
     standing = stand(image, look)
-    height, width = standing.pixels.shape[:2]
+    height, width = standing.gray.shape
     page = PageImage(folder, width, height, dpi, note=note, rotation=standing.rotation, skew=standing.skew)
-    _write_rendition(Image.fromarray(standing.pixels), folder)
+    _write_rendition(shown(image, standing), folder)
     seen = for_engine(standing, look.preparation, dpi)
     _write(Image.fromarray(seen.gray), page.gray, "TIFF", dpi=(seen.dpi, seen.dpi) if seen.dpi else None)
     measured = standing.measured

@@ -19,7 +19,7 @@ class Limits:
     max_pixels: int = 120_000_000  # a page
     max_file_bytes: int = 2 * 1024**3
     seconds: float = 18.0  # for looking at one file, or opening one page
-    memory: int = 1536 * 1024**2  # bytes of address space
+    memory: int = 2048 * 1024**2  # bytes of address space
     zip_entries: int = 20_000
     zip_bytes: int = 20 * 1024**3  # of all files of an archive, unpacked
     zip_ratio: int = 200  # unpacked bytes a packed one

@@ -17,6 +17,7 @@ from batches.documents.pages import Look, Preparation
 
 Pixels = NDArray[np.uint8]  # height × width, or × 3
 
+SHOWN_PIXELS = 40_000_000  # a page's, from which on people see it at half its size
 LEAST_SKEW = 0.15  # degrees, below which straightening would only blur
 DARK = 110  # level of grey: where the paper is darker, letters may be light
 SMALL, SMALL_TO = 11.0, 15.0  # pixels: lower letters are scaled up, to this
@@ -34,13 +35,13 @@ ABSURD = 2.5  # times higher or lower than letters say, the file's resolution is
 
 @dataclass(frozen=True)
 class Standing:
-    """A page on its feet. `rotation`, `skew`: degrees clockwise, as in PageImage."""
+    """A page on its feet, in grey. `rotation`, `skew`: degrees clockwise, as in PageImage."""
 
-    pixels: Pixels
+    gray: Gray
     rotation: int
     skew: float
-    inverted: bool
-    measured: Measured | None
+    inverted: bool = False
+    measured: Measured | None = None
 
 
 @dataclass(frozen=True)
@@ -56,28 +57,38 @@ class ForEngine:
 
 def stand(image: Image.Image, look: Look) -> Standing:
     """The page (mode `L` or `RGB`) turned as its user says, or as its letters say, and straightened."""
-    pixels = _turned(np.asarray(image), look.rotation)
+    gray = _turned(np.asarray(image.convert("L")), look.rotation)
     if look.preparation is Preparation.OFF:
-        return Standing(pixels, look.rotation, 0.0, False, None)
-    measured, inverted = _measured(_gray(pixels))
+        return Standing(gray, look.rotation, 0.0)
+    measured, inverted = _measured(gray)
     rotation = (_rotation(measured) if not look.rotation else 0) + look.more
-    measured = replace(measured, paper=_turned_box(measured.paper, pixels.shape, rotation))
-    pixels = _turned(pixels, rotation)
-    skew = 0.0
-    if abs(measured.skew) >= LEAST_SKEW:  # the same whichever way the page is turned
-        skew = measured.skew
-        measured = replace(measured, paper=_straight_box(measured.paper, pixels.shape, skew))
-        pixels = _straight(pixels, skew)
-    return Standing(pixels, (look.rotation + rotation) % 360, skew, inverted, measured)
+    measured = replace(measured, paper=_turned_box(measured.paper, gray.shape, rotation))
+    gray = _turned(gray, rotation)
+    skew = measured.skew if abs(measured.skew) >= LEAST_SKEW else 0.0  # the same whichever way it is turned
+    if skew:
+        measured = replace(measured, paper=_straight_box(measured.paper, gray.shape, skew))
+        gray = _straight(gray, skew)
+    return Standing(gray, (look.rotation + rotation) % 360, skew, inverted, measured)
+
+
+def shown(image: Image.Image, page: Standing) -> Image.Image:
+    """The same page in its colours, as it stands; of half the size where it is very large."""
+    if image.mode == "L":
+        return Image.fromarray(page.gray)
+    if image.width * image.height > SHOWN_PIXELS:
+        image = image.reduce(2)
+    if not page.rotation and not page.skew:
+        return image
+    pixels = _turned(np.asarray(image), page.rotation)
+    return Image.fromarray(_straight(pixels, page.skew) if page.skew else pixels)
 
 
 def for_engine(page: Standing, preparation: Preparation, dpi: int | None) -> ForEngine:
     """The page as the engine is to see it."""
-    gray = _gray(page.pixels)
     if page.measured is None:
-        return ForEngine(gray, 0, 0, 1.0, dpi)
-    left, top, right, bottom = _worth_cutting(page.measured.paper, gray.shape)
-    gray = gray[top:bottom, left:right]
+        return ForEngine(page.gray, 0, 0, 1.0, dpi)
+    left, top, right, bottom = _worth_cutting(page.measured.paper, page.gray.shape)
+    gray = page.gray[top:bottom, left:right]
     if page.inverted:
         gray = cv2.bitwise_not(gray)  # type: ignore[assignment]
     letter = page.measured.letter_height
@@ -97,10 +108,6 @@ def is_blank(page: Standing) -> bool:
 
 
 # ------------------------------------------------------------------ standing
-
-
-def _gray(pixels: Pixels) -> Gray:
-    return pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
 
 
 def _measured(gray: Gray) -> tuple[Measured, bool]:
