@@ -59,8 +59,10 @@ def create_batch(
     uploads: Sequence[Incoming | Upload],
     options: Options,
     submission: UUID | None = None,
+    *,
+    preset: str = "",
 ) -> Batch:
-    """Keep the files, in the order given, and queue the batch.
+    """Keep the files, in the order given, and queue the batch. `preset`: the name that the options go by.
 
     What came with the same `submission` before is answered again instead: a form sent twice is one batch.
     Files that were uploaded before are moved, not copied: all of that draft, or Unfinished is raised. One that
@@ -71,7 +73,13 @@ def create_batch(
     if batch := submitted(owner, submission):
         return batch
     ocr.probe().check_languages(options.languages)
-    batch = Batch(owner=owner, name=shown(name, 200), options=options.as_json(), submission=submission)
+    batch = Batch(
+        owner=owner,
+        name=shown(name, 200),
+        options=options.as_json(),
+        preset=preset,
+        submission=submission,
+    )
     draft = [upload for upload in uploads if isinstance(upload, Upload)]
     try:
         with ThreadPoolExecutor(STORE_TOGETHER) as pool:

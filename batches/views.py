@@ -28,6 +28,7 @@ from batches.forms import RetryForm
 from batches.health import readiness
 from batches.models import Batch, Page, SourceFile
 from batches.names import attachment
+from batches.ocr.presets import in_words
 from batches.problems import problems_of
 
 BATCHES_A_PAGE = 50
@@ -80,6 +81,7 @@ def batch_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "batch": batch,
         "snapshot": snapshot(batch),
         "recent": pages.filter(status=Page.Status.SUCCEEDED).order_by("-claimed_at")[:RECENT_PAGES],
+        "reading": in_words(batch.options),
         "hints": batch.files.exclude(note="")[:HINTS_SHOWN],
     } | _problems(batch)
     return render(request, "batches/detail.html", context)

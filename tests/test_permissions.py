@@ -14,7 +14,7 @@ from django.test import Client
 from django.urls import URLResolver, get_resolver
 
 from batches import views
-from batches.models import Batch, BatchEvent, Page, SourceFile, Upload
+from batches.models import Batch, BatchEvent, Page, Preset, SourceFile, Upload
 from ocrsite.asgi import application
 from tests.conftest import session_cookie
 
@@ -42,6 +42,13 @@ POST  batches/<uuid:pk>/delete/                            login 302 404 403 302
 GET   /                                                    login 200 200 200 200
 GET   batches/new/                                         login 200 200 200 200
 POST  batches/new/                                         login 200 200 200 200
+GET   presets/                                             login 200 200 200 200
+GET   presets/new/                                         login 200 200 200 200
+POST  presets/new/                                         login 200 200 200 200
+GET   presets/<uuid:pk>/                                   login 200 404 404 404
+POST  presets/<uuid:pk>/                                   login 200 404 404 404
+GET   presets/<uuid:pk>/delete/                            login 200 404 404 404
+POST  presets/<uuid:pk>/delete/                            login 302 404 404 404
 GET   uploads/                                             401 200 200 200 200
 POST  uploads/                                             401 400 400 400 400
 HEAD  uploads/<uuid:pk>/                                   401 200 404 404 404
@@ -84,8 +91,9 @@ GET   admin/{ours}/<path:object_id>/                       login login login 302
 """
 MODELS = {
     "{auth}": ["auth/group", "auth/user"],
-    "{ours}": ["batches/batch", "batches/sourcefile", "batches/page", "batches/batchevent"],
+    "{ours}": ["batches/batch", "batches/sourcefile", "batches/page", "batches/batchevent", "batches/preset"],
 }
+OPTIONS = {"languages": ["eng"], "segmentation": "auto", "preparation": "auto", "pdf_text": "keep"}
 # Closed with this code, or open.
 SOCKETS = {"ws/batches/<uuid:batch_id>/": ("4401", "open", "4404", "open", "open")}
 
@@ -115,6 +123,7 @@ class World:
 
     batch: Batch
     upload: Upload
+    preset: Preset
     users: dict[str, User | None]
     client: Client
     role: str = ""
@@ -124,12 +133,13 @@ class World:
         objects = {
             "auth/group/": Group.objects.get(), "auth/user/": user, "batches/batch/": batch,
             "batches/sourcefile/": batch.files.get(), "batches/page/": batch.pages.get(),
-            "batches/batchevent/": batch.events.get(), "admin/r/": batch,
+            "batches/batchevent/": batch.events.get(), "batches/preset/": self.preset, "admin/r/": batch,
         }  # fmt: skip
         row = next((row.pk for part, row in objects.items() if part in route and row), "")
         kind = ContentType.objects.get_for_model(Batch).pk
         for place, value in {
-            "uploads/<uuid:pk>": f"uploads/{self.upload.pk}", "<uuid:pk>": batch.pk, "<uuid:batch_id>": batch.pk, "<int:number>": 1, "<int:member>": 0, "<id>": row,
+            "uploads/<uuid:pk>": f"uploads/{self.upload.pk}", "presets/<uuid:pk>": f"presets/{self.preset.pk}",
+            "<uuid:pk>": batch.pk, "<uuid:batch_id>": batch.pk, "<int:number>": 1, "<int:member>": 0, "<id>": row,
             "<path:object_id>": row, "<path:content_type_id>": kind,
             "^(?P<app_label>auth|batches)/$": "batches/", "(?P<url>.*)$": "nowhere/",
         }.items():  # fmt: skip
@@ -158,7 +168,7 @@ def make_world(client) -> Any:
         owner, other = User.objects.create_user("ada"), User.objects.create_user("eve")
         clerk = User.objects.create_user("clerk", is_staff=True)
         batch = Batch.objects.create(
-            name="Box", owner=owner, options={}, total=1, status="running", last_seq=1
+            name="Box", owner=owner, options=OPTIONS, total=1, status="running", last_seq=1
         )
         source = SourceFile.objects.create(batch=batch, position=1, name="a.png", size=1)
         page = Page.objects.create(batch=batch, source=source, number=1, index=0)
@@ -167,8 +177,9 @@ def make_world(client) -> Any:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"x")
         upload = Upload.objects.create(owner=owner, submission=uuid4(), name="b.png", size=9)
+        preset = Preset.objects.create(owner=owner, name="Letters", options=OPTIONS)
         users = (None, owner, other, clerk, User.objects.create_superuser("root"))
-        return World(batch, upload, dict(zip(ROLES, users, strict=True)), client)
+        return World(batch, upload, preset, dict(zip(ROLES, users, strict=True)), client)
 
     return make
 

@@ -95,6 +95,7 @@ class Batch(models.Model):
     name = models.CharField(max_length=200)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="batches")
     options = models.JSONField()
+    preset = models.CharField(max_length=60, blank=True)  # the name of the one they came from, to be shown
     submission = models.UUIDField(null=True, blank=True, editable=False)  # the form it came from
     status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED, db_index=True)
     total = models.PositiveIntegerField(default=0)
