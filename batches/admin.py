@@ -11,7 +11,7 @@ from django.utils.html import format_html
 
 from batches import services
 from batches.events import snapshot
-from batches.models import Batch, BatchEvent, Page, Preset, SourceFile
+from batches.models import Batch, BatchEvent, Page, Preset, SourceFile, Trial
 
 
 class ReadOnlyAdmin(admin.ModelAdmin[Any]):
@@ -171,3 +171,11 @@ class PresetAdmin(ReadOnlyAdmin):
     list_filter = (("owner", admin.RelatedOnlyFieldListFilter),)
     search_fields = ("name", "owner__username")
     list_select_related = ("owner",)
+
+
+@admin.register(Trial)
+class TrialAdmin(ReadOnlyAdmin):
+    list_display = ("page", "batch", "preset", "status", "confidence", "seconds", "words", "created")
+    list_filter = ("status",)
+    search_fields = ("batch__name", "preset")
+    list_select_related = ("batch", "page")

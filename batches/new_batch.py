@@ -33,27 +33,40 @@ def batch_new(request: HttpRequest) -> HttpResponse:
     key = request.POST.get("submission") if request.method == "POST" else request.GET.get("draft")
     draft = _uuid(key or "")
     if batch := services.submitted(request.user, draft):
-        return redirect(batch)
+        return _lead_to(batch)
     try:
         form = _form(request, request.user, draft)
         if request.method == "POST" and form.is_valid():
             try:
-                return redirect(_create(request, request.user, form))
+                return _lead_to(_create(request, request.user, form))
             except Unfinished as error:
                 form.add_error(None, str(error))
     except OcrError as error:
         return render(request, "batches/unavailable.html", {"error": error}, status=503)
     if batch := services.submitted(request.user, draft):  # meanwhile, by the same form sent twice
-        return redirect(batch)
+        return _lead_to(batch)
     drafts = [] if draft else drafts_of(request.user)[:DRAFTS_SHOWN]
     context = {"form": form, "limits": _limits(request.user), "drafts": drafts}
     return render(request, "batches/new.html", context)
 
 
+def _lead_to(batch: Batch) -> HttpResponse:
+    """To the live page; first to the page where presets are tried, if that is what it waits for."""
+    return redirect("batches:try", batch.pk) if batch.held else redirect(batch)
+
+
 def _create(request: HttpRequest, owner: User, form: NewBatchForm) -> Batch:
     name, files = form.cleaned_data["name"], form.cleaned_data["files"]
     submission = form.cleaned_data["submission"]
-    batch = services.create_batch(owner, name, files, form.options(), submission, preset=form.preset_name())
+    batch = services.create_batch(
+        owner,
+        name,
+        files,
+        form.options(),
+        submission,
+        preset=form.preset_name(),
+        held=form.cleaned_data["hold"],
+    )
     if preset := form.cleaned_data["save_as"]:
         try:  # afterwards: a batch that cannot be made must not leave a preset in the way of the next try
             save_preset(owner, preset, form.to_be_saved())

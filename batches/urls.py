@@ -1,6 +1,6 @@
 from django.urls import path
 
-from batches import new_batch, preset_views, tus, views
+from batches import new_batch, preset_views, trial_views, tus, views
 
 app_name = "batches"
 urlpatterns = [
@@ -15,6 +15,9 @@ urlpatterns = [
     path("batches/<uuid:pk>/cancel/", views.batch_cancel, name="cancel"),
     path("batches/<uuid:pk>/retry/", views.batch_retry, name="retry"),
     path("batches/<uuid:pk>/delete/", views.batch_delete, name="delete"),
+    path("batches/<uuid:pk>/try/", trial_views.trial_page, name="try"),
+    path("batches/<uuid:pk>/try/results/", trial_views.trial_results, name="try-results"),
+    path("batches/<uuid:pk>/try/use/", trial_views.trial_use, name="try-use"),
     path("batches/<uuid:pk>/pages/<int:number>/", views.page_detail, name="page"),
     path("batches/<uuid:pk>/pages/<int:number>/image/", views.page_image, name="page-image"),
     path("batches/<uuid:pk>/files/<int:number>/original/", views.file_original, name="original"),

@@ -14,7 +14,7 @@ from django.test import Client
 from django.urls import URLResolver, get_resolver
 
 from batches import views
-from batches.models import Batch, BatchEvent, Page, Preset, SourceFile, Upload
+from batches.models import Batch, BatchEvent, Page, Preset, SourceFile, Trial, Upload
 from ocrsite.asgi import application
 from tests.conftest import session_cookie
 
@@ -34,6 +34,10 @@ GET   batches/<uuid:pk>/pages/<int:number>/image/          login 200 404 200 200
 GET   batches/<uuid:pk>/files/<int:number>/original/       login 200 404 200 200
 GET   batches/<uuid:pk>/files/<int:number>.<int:member>/original/ login 200 404 200 200
 GET   batches/<uuid:pk>/problems/                          login 200 404 200 200
+GET   batches/<uuid:pk>/try/                               login 200 404 200 200
+POST  batches/<uuid:pk>/try/                               login 200 404 403 200
+GET   batches/<uuid:pk>/try/results/                       login 200 404 200 200
+POST  batches/<uuid:pk>/try/use/                           login 302 404 403 302
 POST  batches/<uuid:pk>/pause/                             login 302 404 403 302
 POST  batches/<uuid:pk>/resume/                            login 302 404 403 302
 POST  batches/<uuid:pk>/cancel/                            login 302 404 403 302
@@ -91,7 +95,14 @@ GET   admin/{ours}/<path:object_id>/                       login login login 302
 """
 MODELS = {
     "{auth}": ["auth/group", "auth/user"],
-    "{ours}": ["batches/batch", "batches/sourcefile", "batches/page", "batches/batchevent", "batches/preset"],
+    "{ours}": [
+        "batches/batch",
+        "batches/sourcefile",
+        "batches/page",
+        "batches/batchevent",
+        "batches/preset",
+        "batches/trial",
+    ],
 }
 OPTIONS = {"languages": ["eng"], "segmentation": "auto", "preparation": "auto", "pdf_text": "keep"}
 # Closed with this code, or open.
@@ -133,7 +144,8 @@ class World:
         objects = {
             "auth/group/": Group.objects.get(), "auth/user/": user, "batches/batch/": batch,
             "batches/sourcefile/": batch.files.get(), "batches/page/": batch.pages.get(),
-            "batches/batchevent/": batch.events.get(), "batches/preset/": self.preset, "admin/r/": batch,
+            "batches/batchevent/": batch.events.get(), "batches/preset/": self.preset,
+            "batches/trial/": batch.trials.first(), "admin/r/": batch,
         }  # fmt: skip
         row = next((row.pk for part, row in objects.items() if part in route and row), "")
         kind = ContentType.objects.get_for_model(Batch).pk
@@ -173,6 +185,8 @@ def make_world(client) -> Any:
         source = SourceFile.objects.create(batch=batch, position=1, name="a.png", size=1)
         page = Page.objects.create(batch=batch, source=source, number=1, index=0)
         BatchEvent.objects.create(batch=batch, seq=1, type="batch.queued", payload={}, created=batch.created)
+        for side in (1, 2):
+            Trial.objects.create(batch=batch, page=page, side=side, preset="Letters", options=OPTIONS)
         for path in (source.path, page.image_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"x")

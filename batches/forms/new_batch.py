@@ -65,6 +65,8 @@ class NewBatchForm(forms.Form):
         help_text="Under this name, languages included. Left empty, nothing is saved.",
     )
 
+    hold = forms.BooleanField(required=False)  # the button: try on a few pages first
+
     def __init__(
         self,
         *args: Any,

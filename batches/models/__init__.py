@@ -10,6 +10,7 @@ from batches.models.event import BatchEvent
 from batches.models.page import Page, PageQuerySet
 from batches.models.preset import Preset
 from batches.models.source import SourceFile
+from batches.models.trial import Trial
 from batches.models.upload import KEPT, Upload
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "PageQuerySet",
     "Preset",
     "SourceFile",
+    "Trial",
     "Upload",
 ]

@@ -70,6 +70,11 @@ class PageQuerySet(models.QuerySet["Page"]):
         """None of them will be read. Answers how many that were."""
         return self.filter(status=Page.Status.QUEUED).update(status=Page.Status.CANCELLED)
 
+    def keep_options(self, options: dict[str, Any]) -> int:
+        """What was read or is being read with the batch's `options` has them as its own from now on."""
+        read = self.filter(status__in=[Page.Status.RUNNING, Page.Status.SUCCEEDED], options__isnull=True)
+        return read.update(options=options)
+
     def requeue(self, status: str, options: Options | None) -> int:
         """Those that ended as `status` are to be read again, as before or with `options`. Answers how many."""
         fields = {"options": options.as_json()} if options else {}

@@ -53,6 +53,8 @@ def status_change(batch: Batch) -> Change:
     match batch.status:
         case Batch.Status.RUNNING:
             return change(batch, "batch.running")
+        case Batch.Status.PAUSED:
+            return change(batch, "batch.paused")
         case Batch.Status.COMPLETED:
             return change(batch, "batch.completed")
         case Batch.Status.CANCELLED:
