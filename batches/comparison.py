@@ -1,7 +1,8 @@
 """Two presets on the same pages of a batch, side by side: for somebody who has to choose one."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import groupby
@@ -30,8 +31,12 @@ class Reading:
 
 @dataclass(frozen=True)
 class Side:
-    """One preset, and what came of it on all pages tried. Means over the pages that were read."""
+    """One preset, and what came of it: over the pages that both have read, so that it can be compared.
 
+    `failed`: pages that it could not read.
+    """
+
+    failed: int
     trial: Trial  # one of its trials: stands for all, which have the same options
     words: int
     confidence: float | None
@@ -75,19 +80,23 @@ def comparison_of(batch: Batch) -> Comparison | None:
         return None
     still = 0 if batch.has_ended else sum(not trial.has_ended for trial in trials)
     left = batch.total - batch.current
-    sides = [_side([trial for trial in trials if trial.side == side], left) for side in (1, 2)]
+    read = Counter(trial.page_id for trial in trials if trial.status == Trial.Status.SUCCEEDED)
+    both = {page for page, times in read.items() if times == 2}
+    sides = [_side([trial for trial in trials if trial.side == side], both, left) for side in (1, 2)]
     pairs = groupby(trials, key=lambda trial: trial.page)
     rows = [(page, _readings(list(pair), mark=not still)) for page, pair in pairs]
     return Comparison(sides, rows, still, *(("", None) if still else verdict(*sides)))
 
 
-def _side(trials: Sequence[Trial], left: int) -> Side:
+def _side(trials: Sequence[Trial], both: Collection[int], left: int) -> Side:
     read = [trial for trial in trials if trial.status == Trial.Status.SUCCEEDED]
+    read = [trial for trial in read if trial.page_id in both] or read
     confidences = [trial.confidence for trial in read if trial.confidence is not None]
     times = [trial.seconds for trial in read if trial.seconds is not None]
     seconds = fmean(times) if times else None
     slots = max(1, min(settings.WORKER_SLOTS, left))
     return Side(
+        failed=sum(trial.status == Trial.Status.FAILED for trial in trials),
         trial=trials[0],
         words=sum(trial.words for trial in read),
         confidence=fmean(confidences) if confidences else None,
@@ -98,6 +107,8 @@ def _side(trials: Sequence[Trial], left: int) -> Side:
 
 def verdict(one: Side, two: Side) -> tuple[str, Side | None]:
     """Which side to take, in words, and that side; none where these pages do not tell."""
+    if one.failed != two.failed:
+        return _more_reliable(*((one, two) if one.failed < two.failed else (two, one)))
     if one.confidence is None or two.confidence is None:
         found = [side for side in (one, two) if side.confidence is not None]
         return _only(found[0]) if found else ("Neither has found any text on these pages.", None)
@@ -109,6 +120,12 @@ def verdict(one: Side, two: Side) -> tuple[str, Side | None]:
         told = f"“{surer.preset}” is surer ({figures}), but has found far fewer words: {surer.words} against "
         return f"{told}{other.words}. Look at the text before you choose.", None
     return f"“{surer.preset}” is recommended: it is surer of what it read, {figures}.", surer
+
+
+def _more_reliable(side: Side, other: Side) -> tuple[str, Side]:
+    more = other.failed - side.failed
+    pages = "a page" if more == 1 else f"{more} pages"
+    return f"“{side.preset}” is recommended: the other could not read {pages} that it could.", side
 
 
 def _only(side: Side) -> tuple[str, Side]:

@@ -142,7 +142,7 @@ def cancel_batch(batch: Batch) -> bool:
     locked = Batch.objects.locked_if_there(batch.pk)
     if locked is None or not locked.cancel():
         return False
-    locked.trials.all().delete()
+    _remove_trials(locked)
     if dropped := locked.pages.cancel_queued():
         locked.count("cancelled", dropped)
     cancelling = [change(locked, "batch.cancelling")] if locked.status == Batch.Status.CANCELLING else []
@@ -181,7 +181,7 @@ def try_presets(batch: Batch, numbers: Iterable[int], presets: Sequence[tuple[st
     locked = Batch.objects.locked_if_there(batch.pk)
     if locked is None or locked.status not in Batch.OPEN:
         return 0
-    locked.trials.all().delete()
+    _remove_trials(locked)
     trials = Trial.objects.bulk_create(
         Trial(batch=locked, page=page, side=side, preset=name, options=options.as_json())
         for page in locked.pages.filter(number__in=numbers)
@@ -201,11 +201,18 @@ def use_preset(batch: Batch, preset: str, options: Options) -> bool:
     if locked is None or not locked.read_as(preset, options):
         return False
     if locked.trials.open().exists():
-        locked.trials.all().delete()
+        _remove_trials(locked)
     if locked.resume():
         publish(locked, change(locked, "batch.resumed"))
         wake_on_commit()
     return True
+
+
+def _remove_trials(batch: Batch) -> None:
+    images = [trial.image_path for trial in batch.trials.filter(side=1)]
+    batch.trials.all().delete()
+    for image in images:
+        transaction.on_commit(partial(image.unlink, missing_ok=True))
 
 
 UNREAD = (Page.Status.FAILED, Page.Status.CANCELLED)

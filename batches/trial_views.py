@@ -6,7 +6,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from batches import ocr, services
@@ -16,6 +16,7 @@ from batches.errors import OcrError
 from batches.forms import TrialForm
 from batches.models import Batch, Trial
 from batches.ocr import NamedOptions, Options
+from batches.pictures import picture
 
 TOO_LATE = "There is nothing left to try: the batch has ended, or is being cancelled."
 
@@ -82,6 +83,16 @@ def _results(batch: Batch) -> dict[str, Any]:
         "comparison": comparison_of(batch),
         "left": batch.total - batch.current,
     }
+
+
+@login_required
+@require_safe
+def trial_image(request: HttpRequest, pk: UUID, number: int) -> HttpResponse:
+    """The page that is tried, as its first reading has opened it."""
+    trial = get_object_or_404(Trial, batch=visible_batch(request, pk), pk=number)
+    response = picture(trial.image_path)
+    response["Cache-Control"] = "private, max-age=3600, immutable"  # another reading is another trial
+    return response
 
 
 @login_required

@@ -17,6 +17,7 @@ urlpatterns = [
     path("batches/<uuid:pk>/delete/", views.batch_delete, name="delete"),
     path("batches/<uuid:pk>/try/", trial_views.trial_page, name="try"),
     path("batches/<uuid:pk>/try/results/", trial_views.trial_results, name="try-results"),
+    path("batches/<uuid:pk>/try/<int:number>/image/", trial_views.trial_image, name="try-image"),
     path("batches/<uuid:pk>/try/use/", trial_views.trial_use, name="try-use"),
     path("batches/<uuid:pk>/pages/<int:number>/", views.page_detail, name="page"),
     path("batches/<uuid:pk>/pages/<int:number>/image/", views.page_image, name="page-image"),

@@ -29,6 +29,7 @@ from batches.health import readiness
 from batches.models import Batch, Page, SourceFile
 from batches.names import attachment
 from batches.ocr.presets import in_words
+from batches.pictures import picture
 from batches.problems import problems_of
 
 BATCHES_A_PAGE = 50
@@ -205,17 +206,7 @@ def page_detail(request: HttpRequest, pk: UUID, number: int) -> HttpResponse:
 @require_safe
 def page_image(request: HttpRequest, pk: UUID, number: int) -> HttpResponseBase:
     """The page's image: the one that we wrote, never the uploaded bytes."""
-    page = _page(request, pk, number)
-    try:
-        content = page.image_path.read_bytes()
-    except FileNotFoundError as error:
-        raise Http404("There is no image of this page yet.") from error
-    response = HttpResponse(content, content_type="image/jpeg")
-    response["Cache-Control"] = "private, no-cache"  # read again, it may lie otherwise
-    response["Content-Security-Policy"] = (
-        "sandbox"  # nothing else: a browser styles its picture viewer inline
-    )
-    return response
+    return picture(_page(request, pk, number).image_path)
 
 
 @login_required

@@ -13,7 +13,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 from django.urls import URLResolver, get_resolver
 
-from batches import views
+from batches import ocr, views
 from batches.models import Batch, BatchEvent, Page, Preset, SourceFile, Trial, Upload
 from ocrsite.asgi import application
 from tests.conftest import session_cookie
@@ -37,6 +37,7 @@ GET   batches/<uuid:pk>/problems/                          login 200 404 200 200
 GET   batches/<uuid:pk>/try/                               login 200 404 200 200
 POST  batches/<uuid:pk>/try/                               login 200 404 403 200
 GET   batches/<uuid:pk>/try/results/                       login 200 404 200 200
+GET   batches/<uuid:pk>/try/<int:number>/image/            login 200 404 200 200
 POST  batches/<uuid:pk>/try/use/                           login 302 404 403 302
 POST  batches/<uuid:pk>/pause/                             login 302 404 403 302
 POST  batches/<uuid:pk>/resume/                            login 302 404 403 302
@@ -150,6 +151,7 @@ class World:
         row = next((row.pk for part, row in objects.items() if part in route and row), "")
         kind = ContentType.objects.get_for_model(Batch).pk
         for place, value in {
+            "try/<int:number>": f"try/{batch.trials.get(side=1).pk}",
             "uploads/<uuid:pk>": f"uploads/{self.upload.pk}", "presets/<uuid:pk>": f"presets/{self.preset.pk}",
             "<uuid:pk>": batch.pk, "<uuid:batch_id>": batch.pk, "<int:number>": 1, "<int:member>": 0, "<id>": row,
             "<path:object_id>": row, "<path:content_type_id>": kind,
@@ -185,9 +187,11 @@ def make_world(client) -> Any:
         source = SourceFile.objects.create(batch=batch, position=1, name="a.png", size=1)
         page = Page.objects.create(batch=batch, source=source, number=1, index=0)
         BatchEvent.objects.create(batch=batch, seq=1, type="batch.queued", payload={}, created=batch.created)
-        for side in (1, 2):
+        trial, _ = (
             Trial.objects.create(batch=batch, page=page, side=side, preset="Letters", options=OPTIONS)
-        for path in (source.path, page.image_path):
+            for side in (1, 2)
+        )
+        for path in (source.path, page.image_path, trial.image_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"x")
         upload = Upload.objects.create(owner=owner, submission=uuid4(), name="b.png", size=9)
@@ -200,7 +204,9 @@ def make_world(client) -> Any:
 
 @pytest.fixture(autouse=True)
 def ready(monkeypatch):
-    monkeypatch.setattr(views, "readiness", dict)  # asking takes seconds; who may ask is what counts here
+    """Asking takes seconds; who may ask is what counts here."""
+    monkeypatch.setattr(views, "readiness", dict)
+    monkeypatch.setattr(ocr, "probe", lambda: ocr.Engine("5.3.0", ("eng",)))
 
 
 def test_every_route_is_in_the_table():

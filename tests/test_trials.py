@@ -84,6 +84,8 @@ def test_trials_are_read_and_the_page_stays_as_it_is(batch):
         assert trial.seconds > 0
     assert Page.objects.values().get(number=2) == before
     assert not (batch.folder / "pages").exists()
+    first, second = batch.trials.all()
+    assert (first.image_path.exists(), second.image_path.exists()) == (True, False)
     assert types(batch)[-1] == "batch.paused"
 
 
@@ -191,7 +193,7 @@ def test_a_trial_in_hand_is_stopped_when_its_batch_ends(trial, batch, end, shim,
     assert not reading.is_alive()
     assert not Trial.objects.exists()
     assert not list(settings.TMP_DIR.glob("trial-*"))
-    assert not list(batch.folder.glob("pages/*"))
+    assert not list(batch.folder.glob("*/*.jpg"))
 
 
 def test_what_is_tried_next_takes_the_place_of_what_was(trial, batch):
@@ -201,6 +203,13 @@ def test_what_is_tried_next_takes_the_place_of_what_was(trial, batch):
     assert [(one.page.number, one.status) for one in batch.trials.all()] == [
         (1, "queued"), (1, "queued"), (3, "queued"), (3, "queued"),
     ]  # fmt: skip
+
+
+def test_the_image_of_what_was_tried_goes_with_it(trial, batch):
+    tasks.work()
+    assert trial.image_path.exists()
+    services.try_presets(batch, [1], TWO)
+    assert not trial.image_path.exists()
 
 
 def test_after_the_end_nothing_is_tried(batch):

@@ -1,5 +1,6 @@
 """A page read on trial: what a preset would make of it, without touching the page."""
 
+from pathlib import Path
 from typing import Any, Self
 
 from django.db import models
@@ -20,7 +21,7 @@ class TrialQuerySet(models.QuerySet["Trial"]):
         for pk in self.waiting().order_by("pk").values_list("pk", flat=True)[:5]:
             claim = {"attempt": F("attempt") + 1, "lease_expires_at": lease()}
             if self.waiting().filter(pk=pk).update(status=Trial.Status.RUNNING, **claim):
-                return self.select_related("page__source__batch").filter(pk=pk).first()
+                return self.select_related("batch", "page__source__batch").filter(pk=pk).first()
         return None
 
     def waiting(self) -> Self:
@@ -89,6 +90,11 @@ class Trial(models.Model):
     def reading_options(self) -> Options:
         """How it is read. Raises BadOptions."""
         return Options.parse(self.options)
+
+    @property
+    def image_path(self) -> Path:
+        """The page as people see it, for the first side: the other one reads the same page."""
+        return self.batch.folder / "trials" / f"{self.pk}.jpg"
 
     @property
     def has_ended(self) -> bool:

@@ -1,6 +1,7 @@
 """Reading a page on trial: like any page, but nothing of the page changes."""
 
 import logging
+import shutil
 import time
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from django.conf import settings
 
 from batches.errors import OcrError
+from batches.files import replacing
 from batches.models import Page, Trial
 from batches.ocr import PageResult
 from batches.tasks.leases import kept
@@ -35,15 +37,27 @@ def try_out(trial: Trial) -> None:
             outcome = _read(trial, folder)
             seconds = round(time.monotonic() - started, 2)
     if not saved(partial(_settle, trial, outcome, seconds)):
+        _remove_leftovers(trial)
         logger.info("The result of attempt %s at trial %s is not wanted any more", trial.attempt, trial.pk)
 
 
 def _read(trial: Trial, folder: Path) -> PageResult | OcrError:
     try:
         options = trial.reading_options()
-        return recognise(open_page(trial.page, options, folder), options)
+        image = open_page(trial.page, options, folder)
+        if trial.side == 1:
+            with replacing(trial.image_path) as temporary:
+                shutil.copyfile(image.rendition, temporary)
+        return recognise(image, options)
     except Exception as error:
         return as_told(error, f"Trying page {trial.page_id}")
+
+
+def _remove_leftovers(trial: Trial) -> None:
+    """What was written for a trial that was removed meanwhile goes too; another attempt's stays."""
+    if not Trial.objects.filter(pk=trial.pk).exists():
+        trial.image_path.unlink(missing_ok=True)
+        trial.batch.remove_if_deleted()
 
 
 def _settle(trial: Trial, outcome: PageResult | OcrError, seconds: float) -> bool:

@@ -4,6 +4,7 @@
 const EVERY = 1000;
 const PATIENCE = 10_000; // where the server cannot be reached
 const place = document.querySelector("[data-results]");
+let shown = "";
 const state = () => place.querySelector("[data-state]").dataset.state;
 
 async function refresh() {
@@ -22,6 +23,8 @@ async function refresh() {
 }
 
 function show(html) {
+  if (html === shown) return; // what is selected or scrolled to stays so
+  shown = html;
   const template = document.createElement("template");
   template.innerHTML = html; // our own server's, with every user's word escaped there
   const focused = place.contains(document.activeElement) ? document.activeElement.value : null;
