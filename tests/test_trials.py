@@ -236,6 +236,16 @@ def test_the_preset_that_is_chosen_is_used_for_what_has_not_been_read(batch):
     assert types(batch).count("batch.resumed") == 2
 
 
+def test_a_page_that_was_in_hand_meanwhile_keeps_the_options_it_was_read_with(batch):
+    services.resume_batch(batch)
+    page = Page.objects.claim()
+    assert page
+    services.use_preset(batch, "Index cards", CARDS)
+    tasks.read(page)
+    batch.refresh_from_db()
+    assert [page.reading_options() for page in batch.pages.all()] == [PRINTED, CARDS, CARDS]
+
+
 def test_a_preset_chosen_while_files_are_looked_at_holds_the_batch_no_more(make_batch):
     batch = make_batch(1)
     Batch.objects.update(held=True)

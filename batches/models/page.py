@@ -71,9 +71,8 @@ class PageQuerySet(models.QuerySet["Page"]):
         return self.filter(status=Page.Status.QUEUED).update(status=Page.Status.CANCELLED)
 
     def keep_options(self, options: dict[str, Any]) -> int:
-        """What was read or is being read with the batch's `options` has them as its own from now on."""
-        read = self.filter(status__in=[Page.Status.RUNNING, Page.Status.SUCCEEDED], options__isnull=True)
-        return read.update(options=options)
+        """What was read with the batch's `options` has them as its own from now on. Answers how many that are."""
+        return self.filter(status=Page.Status.SUCCEEDED, options__isnull=True).update(options=options)
 
     def requeue(self, status: str, options: Options | None) -> int:
         """Those that ended as `status` are to be read again, as before or with `options`. Answers how many."""

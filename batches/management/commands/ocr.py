@@ -246,8 +246,10 @@ def _preset(owner: User, name: str) -> NamedOptions:
 
 def _reading(preset: NamedOptions, lang: str, pdf_text: str) -> Options:
     """The preset in these languages, or in its own; `pdf_text` where that is chosen otherwise."""
-    chosen = lang.split("+") if lang else () if preset.languages else ("eng",)
-    languages = chosen if lang and preset.languages else preset.with_languages(chosen, ocr.probe().languages)
+    if preset.languages:
+        languages = tuple(lang.split("+")) if lang else preset.languages
+    else:
+        languages = preset.with_languages((lang or "eng").split("+"), ocr.probe().languages)
     reading = preset.options(languages)
     return replace(reading, pdf_text=PdfText(pdf_text)) if pdf_text else reading
 
