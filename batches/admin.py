@@ -11,7 +11,7 @@ from django.utils.html import format_html
 
 from batches import services
 from batches.events import snapshot
-from batches.models import Batch, BatchEvent, Page, SourceFile
+from batches.models import Batch, BatchEvent, Page, Preset, SourceFile, Trial
 
 
 class ReadOnlyAdmin(admin.ModelAdmin[Any]):
@@ -51,7 +51,7 @@ class BatchAdmin(ReadOnlyAdmin):
     actions = ("retry_failed_pages", "pause", "resume", "cancel")
     fields = (
         "id", "name", "owner", "status", "progress", "total", "succeeded", "failed", "cancelled",
-        "options", "error_code", "error_message", "created", "run_started", "finished", "links",
+        "preset", "options", "error_code", "error_message", "created", "run_started", "finished", "links",
     )  # fmt: skip
     readonly_fields = ("progress", "links")
 
@@ -163,3 +163,19 @@ class BatchEventAdmin(ReadOnlyAdmin):
     list_filter = ("type",)
     search_fields = ("batch__name",)
     list_select_related = ("batch",)
+
+
+@admin.register(Preset)
+class PresetAdmin(ReadOnlyAdmin):
+    list_display = ("name", "owner", "options", "created", "updated")
+    list_filter = (("owner", admin.RelatedOnlyFieldListFilter),)
+    search_fields = ("name", "owner__username")
+    list_select_related = ("owner",)
+
+
+@admin.register(Trial)
+class TrialAdmin(ReadOnlyAdmin):
+    list_display = ("page", "batch", "preset", "status", "confidence", "seconds", "words", "created")
+    list_filter = ("status",)
+    search_fields = ("batch__name", "preset")
+    list_select_related = ("batch", "page")

@@ -198,6 +198,13 @@ class BadOptions(OcrError):
     message = "The options of this batch are not valid. Create it again."
 
 
+class BadPreset(OcrError):
+    code = "bad_preset"
+    title = "Preset not saved"
+    retryable = False
+    message = "The preset cannot be saved like this. Give it another name."
+
+
 def by_code(root: type[OcrError] = OcrError) -> dict[str, type[OcrError]]:
     """The closed list: every error that has a code, by it."""
     own = {root.code: root} if "code" in vars(root) else {}

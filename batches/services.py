@@ -22,7 +22,7 @@ from batches import ocr
 from batches.errors import NO_SPACE, NoSpace, Unfinished
 from batches.events import change, publish
 from batches.files import store
-from batches.models import Batch, Page, PageQuerySet, SourceFile, Upload
+from batches.models import Batch, Page, PageQuerySet, SourceFile, Trial, Upload
 from batches.names import shown
 from batches.ocr import Options
 from batches.tasks.outcomes import end_if_done
@@ -59,9 +59,13 @@ def create_batch(
     uploads: Sequence[Incoming | Upload],
     options: Options,
     submission: UUID | None = None,
+    *,
+    preset: str = "",
+    held: bool = False,
 ) -> Batch:
-    """Keep the files, in the order given, and queue the batch.
+    """Keep the files, in the order given, and queue the batch. `preset`: the name that the options go by.
 
+    `held`: it is paused once its files have been looked at, so that presets can be tried on its pages.
     What came with the same `submission` before is answered again instead: a form sent twice is one batch.
     Files that were uploaded before are moved, not copied: all of that draft, or Unfinished is raised. One that
     has not arrived whole has to be known to be wrong: it is refused at once.
@@ -71,7 +75,14 @@ def create_batch(
     if batch := submitted(owner, submission):
         return batch
     ocr.probe().check_languages(options.languages)
-    batch = Batch(owner=owner, name=shown(name, 200), options=options.as_json(), submission=submission)
+    batch = Batch(
+        owner=owner,
+        name=shown(name, 200),
+        options=options.as_json(),
+        preset=preset,
+        held=held,
+        submission=submission,
+    )
     draft = [upload for upload in uploads if isinstance(upload, Upload)]
     try:
         with ThreadPoolExecutor(STORE_TOGETHER) as pool:
@@ -131,6 +142,7 @@ def cancel_batch(batch: Batch) -> bool:
     locked = Batch.objects.locked_if_there(batch.pk)
     if locked is None or not locked.cancel():
         return False
+    _remove_trials(locked)
     if dropped := locked.pages.cancel_queued():
         locked.count("cancelled", dropped)
     cancelling = [change(locked, "batch.cancelling")] if locked.status == Batch.Status.CANCELLING else []
@@ -158,6 +170,49 @@ def resume_batch(batch: Batch) -> bool:
     publish(locked, change(locked, "batch.resumed"))
     wake_on_commit()
     return True
+
+
+@transaction.atomic
+def try_presets(batch: Batch, numbers: Iterable[int], presets: Sequence[tuple[str, Options]]) -> int:
+    """Let the pages with these numbers be read on trial, by each preset's name and options.
+
+    What was tried before is removed. Answers how many readings there will be; 0: nothing is left to be read.
+    """
+    locked = Batch.objects.locked_if_there(batch.pk)
+    if locked is None or locked.status not in Batch.OPEN:
+        return 0
+    _remove_trials(locked)
+    trials = Trial.objects.bulk_create(
+        Trial(batch=locked, page=page, side=side, preset=name, options=options.as_json())
+        for page in locked.pages.filter(number__in=numbers)
+        for side, (name, options) in enumerate(presets, 1)
+    )
+    wake_on_commit()
+    return len(trials)
+
+
+@transaction.atomic
+def use_preset(batch: Batch, preset: str, options: Options) -> bool:
+    """Read with these options what has not been read, and go on if it was paused. False: nothing is left.
+
+    Pages that were read, or are being read, keep theirs. What was tried goes too, unless all of it has ended.
+    """
+    locked = Batch.objects.locked_if_there(batch.pk)
+    if locked is None or not locked.read_as(preset, options):
+        return False
+    if locked.trials.open().exists():
+        _remove_trials(locked)
+    if locked.resume():
+        publish(locked, change(locked, "batch.resumed"))
+        wake_on_commit()
+    return True
+
+
+def _remove_trials(batch: Batch) -> None:
+    images = [trial.image_path for trial in batch.trials.filter(side=1)]
+    batch.trials.all().delete()
+    for image in images:
+        transaction.on_commit(partial(image.unlink, missing_ok=True))
 
 
 UNREAD = (Page.Status.FAILED, Page.Status.CANCELLED)

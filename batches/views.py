@@ -6,7 +6,6 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import (
     Http404,
@@ -20,6 +19,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from batches import ocr, services
+from batches.access import commanded_batch, visible_batch
 from batches.errors import OcrError
 from batches.events import events_after, page_state, snapshot
 from batches.exports.text import stream_page_texts
@@ -28,6 +28,8 @@ from batches.forms import RetryForm
 from batches.health import readiness
 from batches.models import Batch, Page, SourceFile
 from batches.names import attachment
+from batches.ocr.presets import in_words
+from batches.pictures import picture
 from batches.problems import problems_of
 
 BATCHES_A_PAGE = 50
@@ -44,21 +46,9 @@ NOT_YET = {
 EVENTS_A_POLL = 500
 
 
-def _batch(request: HttpRequest, pk: UUID) -> Batch:
-    return get_object_or_404(Batch.objects.visible_to(request.user), pk=pk)
-
-
-def _commanded(request: HttpRequest, pk: UUID, permission: str) -> Batch:
-    """The batch, for a command: staff see everybody's, but need the permission to change it."""
-    batch = _batch(request, pk)
-    if batch.owner_id != request.user.pk and not request.user.has_perm(f"batches.{permission}"):
-        raise PermissionDenied
-    return batch
-
-
 def _page(request: HttpRequest, pk: UUID, number: int) -> Page:
     pages = Page.objects.select_related("batch", "source")
-    return get_object_or_404(pages, batch=_batch(request, pk), number=number)
+    return get_object_or_404(pages, batch=visible_batch(request, pk), number=number)
 
 
 @login_required
@@ -74,12 +64,13 @@ def batch_list(request: HttpRequest) -> HttpResponse:
 @require_safe
 def batch_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     """The live page. What is drawn here is as of `snapshot.seq`; the socket goes on from there."""
-    batch = _batch(request, pk)
+    batch = visible_batch(request, pk)
     pages = batch.pages.select_related("source")
     context = {
         "batch": batch,
         "snapshot": snapshot(batch),
         "recent": pages.filter(status=Page.Status.SUCCEEDED).order_by("-claimed_at")[:RECENT_PAGES],
+        "reading": in_words(batch.options),
         "hints": batch.files.exclude(note="")[:HINTS_SHOWN],
     } | _problems(batch)
     return render(request, "batches/detail.html", context)
@@ -89,7 +80,7 @@ def batch_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
 @require_safe
 def batch_problems(request: HttpRequest, pk: UUID) -> HttpResponse:
     """The live page's problems, as a piece of it: asked for anew when there is another."""
-    batch = _batch(request, pk)
+    batch = visible_batch(request, pk)
     return render(request, "batches/problems.html", {"batch": batch} | _problems(batch))
 
 
@@ -109,7 +100,7 @@ def _retry_form() -> RetryForm | None:
 @require_safe
 def batch_events(request: HttpRequest, pk: UUID) -> JsonResponse:
     """The socket's snapshot and events by plain HTTP, for where sockets are blocked."""
-    batch = _batch(request, pk)
+    batch = visible_batch(request, pk)
     after = request.GET.get("after", "")
     if not (after.isascii() and after.isdigit() and len(after) < 10):
         return JsonResponse(
@@ -123,7 +114,7 @@ def batch_events(request: HttpRequest, pk: UUID) -> JsonResponse:
 @require_safe
 def batch_text(request: HttpRequest, pk: UUID) -> StreamingHttpResponse:
     """All text of the batch as one file."""
-    batch = _batch(request, pk)
+    batch = visible_batch(request, pk)
     response = StreamingHttpResponse(
         stream_page_texts(batch.pages.all()), content_type="text/plain; charset=utf-8"
     )
@@ -159,7 +150,7 @@ def batch_resume(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 def _command(request: HttpRequest, pk: UUID, command: Callable[[Batch], bool], nothing: str) -> HttpResponse:
     """Do it, or tell that there was `nothing` to do."""
-    batch = _commanded(request, pk, "change_batch")
+    batch = commanded_batch(request, pk, "change_batch")
     if not command(batch):
         messages.info(request, nothing)
     return redirect(batch)
@@ -169,7 +160,7 @@ def _command(request: HttpRequest, pk: UUID, command: Callable[[Batch], bool], n
 @require_POST
 def batch_retry(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Read again what failed or was cancelled: all of it, the pages chosen, or those of one reason."""
-    batch = _commanded(request, pk, "change_batch")
+    batch = commanded_batch(request, pk, "change_batch")
     try:
         form = RetryForm(request.POST, languages=ocr.probe().languages)
         if form.is_valid():
@@ -188,7 +179,7 @@ def batch_retry(request: HttpRequest, pk: UUID) -> HttpResponse:
 @require_POST
 def batch_delete(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Remove the batch with all its files; one that is being read is cancelled first."""
-    batch = _commanded(request, pk, "delete_batch")
+    batch = commanded_batch(request, pk, "delete_batch")
     services.delete_batch(batch)
     messages.success(request, f"“{batch.name}” was deleted.")
     return redirect("batches:list")
@@ -215,24 +206,14 @@ def page_detail(request: HttpRequest, pk: UUID, number: int) -> HttpResponse:
 @require_safe
 def page_image(request: HttpRequest, pk: UUID, number: int) -> HttpResponseBase:
     """The page's image: the one that we wrote, never the uploaded bytes."""
-    page = _page(request, pk, number)
-    try:
-        content = page.image_path.read_bytes()
-    except FileNotFoundError as error:
-        raise Http404("There is no image of this page yet.") from error
-    response = HttpResponse(content, content_type="image/jpeg")
-    response["Cache-Control"] = "private, no-cache"  # read again, it may lie otherwise
-    response["Content-Security-Policy"] = (
-        "sandbox"  # nothing else: a browser styles its picture viewer inline
-    )
-    return response
+    return picture(_page(request, pk, number).image_path)
 
 
 @login_required
 @require_safe
 def file_original(request: HttpRequest, pk: UUID, number: int, member: int = 0) -> StreamingHttpResponse:
     """A file as it was handed over, or as it came out of an archive: to be kept, never to be shown, for nobody knows what is in it."""
-    source = get_object_or_404(SourceFile, batch=_batch(request, pk), position=number, member=member)
+    source = get_object_or_404(SourceFile, batch=visible_batch(request, pk), position=number, member=member)
     if not source.path.exists():
         raise Http404("The uploaded file is no longer there.")
     response = StreamingHttpResponse(chunks_of(source.path), content_type="application/octet-stream")

@@ -245,6 +245,7 @@ def check_files(batch: Batch) -> None:
         if page.status == Page.Status.SUCCEEDED:
             owned |= {page.words_path(page.attempt)}
             assert page.words_path(page.attempt).exists()
+    owned |= {trial.image_path for trial in batch.trials.all()}
     there = {path for path in batch.folder.rglob("*") if path.is_file()}
     assert there <= owned, f"nobody owns {there - owned}"
 

@@ -13,8 +13,8 @@ from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 from django.urls import URLResolver, get_resolver
 
-from batches import views
-from batches.models import Batch, BatchEvent, Page, SourceFile, Upload
+from batches import ocr, views
+from batches.models import Batch, BatchEvent, Page, Preset, SourceFile, Trial, Upload
 from ocrsite.asgi import application
 from tests.conftest import session_cookie
 
@@ -34,6 +34,11 @@ GET   batches/<uuid:pk>/pages/<int:number>/image/          login 200 404 200 200
 GET   batches/<uuid:pk>/files/<int:number>/original/       login 200 404 200 200
 GET   batches/<uuid:pk>/files/<int:number>.<int:member>/original/ login 200 404 200 200
 GET   batches/<uuid:pk>/problems/                          login 200 404 200 200
+GET   batches/<uuid:pk>/try/                               login 200 404 200 200
+POST  batches/<uuid:pk>/try/                               login 200 404 403 200
+GET   batches/<uuid:pk>/try/results/                       login 200 404 200 200
+GET   batches/<uuid:pk>/try/<int:number>/image/            login 200 404 200 200
+POST  batches/<uuid:pk>/try/use/                           login 302 404 403 302
 POST  batches/<uuid:pk>/pause/                             login 302 404 403 302
 POST  batches/<uuid:pk>/resume/                            login 302 404 403 302
 POST  batches/<uuid:pk>/cancel/                            login 302 404 403 302
@@ -42,6 +47,13 @@ POST  batches/<uuid:pk>/delete/                            login 302 404 403 302
 GET   /                                                    login 200 200 200 200
 GET   batches/new/                                         login 200 200 200 200
 POST  batches/new/                                         login 200 200 200 200
+GET   presets/                                             login 200 200 200 200
+GET   presets/new/                                         login 200 200 200 200
+POST  presets/new/                                         login 200 200 200 200
+GET   presets/<uuid:pk>/                                   login 200 404 404 404
+POST  presets/<uuid:pk>/                                   login 200 404 404 404
+GET   presets/<uuid:pk>/delete/                            login 200 404 404 404
+POST  presets/<uuid:pk>/delete/                            login 302 404 404 404
 GET   uploads/                                             401 200 200 200 200
 POST  uploads/                                             401 400 400 400 400
 HEAD  uploads/<uuid:pk>/                                   401 200 404 404 404
@@ -84,8 +96,16 @@ GET   admin/{ours}/<path:object_id>/                       login login login 302
 """
 MODELS = {
     "{auth}": ["auth/group", "auth/user"],
-    "{ours}": ["batches/batch", "batches/sourcefile", "batches/page", "batches/batchevent"],
+    "{ours}": [
+        "batches/batch",
+        "batches/sourcefile",
+        "batches/page",
+        "batches/batchevent",
+        "batches/preset",
+        "batches/trial",
+    ],
 }
+OPTIONS = {"languages": ["eng"], "segmentation": "auto", "preparation": "auto", "pdf_text": "keep"}
 # Closed with this code, or open.
 SOCKETS = {"ws/batches/<uuid:batch_id>/": ("4401", "open", "4404", "open", "open")}
 
@@ -115,6 +135,7 @@ class World:
 
     batch: Batch
     upload: Upload
+    preset: Preset
     users: dict[str, User | None]
     client: Client
     role: str = ""
@@ -124,12 +145,15 @@ class World:
         objects = {
             "auth/group/": Group.objects.get(), "auth/user/": user, "batches/batch/": batch,
             "batches/sourcefile/": batch.files.get(), "batches/page/": batch.pages.get(),
-            "batches/batchevent/": batch.events.get(), "admin/r/": batch,
+            "batches/batchevent/": batch.events.get(), "batches/preset/": self.preset,
+            "batches/trial/": batch.trials.first(), "admin/r/": batch,
         }  # fmt: skip
         row = next((row.pk for part, row in objects.items() if part in route and row), "")
         kind = ContentType.objects.get_for_model(Batch).pk
         for place, value in {
-            "uploads/<uuid:pk>": f"uploads/{self.upload.pk}", "<uuid:pk>": batch.pk, "<uuid:batch_id>": batch.pk, "<int:number>": 1, "<int:member>": 0, "<id>": row,
+            "try/<int:number>": f"try/{batch.trials.get(side=1).pk}",
+            "uploads/<uuid:pk>": f"uploads/{self.upload.pk}", "presets/<uuid:pk>": f"presets/{self.preset.pk}",
+            "<uuid:pk>": batch.pk, "<uuid:batch_id>": batch.pk, "<int:number>": 1, "<int:member>": 0, "<id>": row,
             "<path:object_id>": row, "<path:content_type_id>": kind,
             "^(?P<app_label>auth|batches)/$": "batches/", "(?P<url>.*)$": "nowhere/",
         }.items():  # fmt: skip
@@ -158,24 +182,31 @@ def make_world(client) -> Any:
         owner, other = User.objects.create_user("ada"), User.objects.create_user("eve")
         clerk = User.objects.create_user("clerk", is_staff=True)
         batch = Batch.objects.create(
-            name="Box", owner=owner, options={}, total=1, status="running", last_seq=1
+            name="Box", owner=owner, options=OPTIONS, total=1, status="running", last_seq=1
         )
         source = SourceFile.objects.create(batch=batch, position=1, name="a.png", size=1)
         page = Page.objects.create(batch=batch, source=source, number=1, index=0)
         BatchEvent.objects.create(batch=batch, seq=1, type="batch.queued", payload={}, created=batch.created)
-        for path in (source.path, page.image_path):
+        trial, _ = (
+            Trial.objects.create(batch=batch, page=page, side=side, preset="Letters", options=OPTIONS)
+            for side in (1, 2)
+        )
+        for path in (source.path, page.image_path, trial.image_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"x")
         upload = Upload.objects.create(owner=owner, submission=uuid4(), name="b.png", size=9)
+        preset = Preset.objects.create(owner=owner, name="Letters", options=OPTIONS)
         users = (None, owner, other, clerk, User.objects.create_superuser("root"))
-        return World(batch, upload, dict(zip(ROLES, users, strict=True)), client)
+        return World(batch, upload, preset, dict(zip(ROLES, users, strict=True)), client)
 
     return make
 
 
 @pytest.fixture(autouse=True)
 def ready(monkeypatch):
-    monkeypatch.setattr(views, "readiness", dict)  # asking takes seconds; who may ask is what counts here
+    """Asking takes seconds; who may ask is what counts here."""
+    monkeypatch.setattr(views, "readiness", dict)
+    monkeypatch.setattr(ocr, "probe", lambda: ocr.Engine("5.3.0", ("eng",)))
 
 
 def test_every_route_is_in_the_table():

@@ -292,7 +292,7 @@ def test_pages_are_read_again_otherwise(failed, user):
     data = {"page": ["2"], "languages": ["deu", "fra"], "segmentation": "sparse", "rotation": "270"}
     client_of(user).post(url_of("batches:retry", failed), data)
     chosen = {"languages": ["deu", "fra"], "segmentation": "sparse", "rotation": 270}
-    chosen |= {"pdf_text": "keep"}  # as the batch has it
+    chosen |= {"pdf_text": "keep", "preparation": "auto"}  # as the batch has it
     assert [page.options for page in failed.pages.all()] == [None, chosen]
 
 

@@ -6,9 +6,20 @@ A file is what its content says, never what its name says. Whatever looks into u
 
 from batches.documents.cage import inspect, inspect_all, load_page, unpack
 from batches.documents.kinds import Kind
-from batches.documents.pages import Archive, Document, Limits, Look, Member, PageImage, Preparation, Word
+from batches.documents.pages import (
+    RENDITION,
+    Archive,
+    Document,
+    Limits,
+    Look,
+    Member,
+    PageImage,
+    Preparation,
+    Word,
+)
 
 __all__ = [
+    "RENDITION",
     "Archive",
     "Document",
     "Kind",

@@ -8,7 +8,20 @@ and is told so by the answer False (or 0). Counters and `last_seq` change under 
 from batches.models.batch import MAX_LOSSES, Batch
 from batches.models.event import BatchEvent
 from batches.models.page import Page, PageQuerySet
+from batches.models.preset import Preset
 from batches.models.source import SourceFile
+from batches.models.trial import Trial
 from batches.models.upload import KEPT, Upload
 
-__all__ = ["KEPT", "MAX_LOSSES", "Batch", "BatchEvent", "Page", "PageQuerySet", "SourceFile", "Upload"]
+__all__ = [
+    "KEPT",
+    "MAX_LOSSES",
+    "Batch",
+    "BatchEvent",
+    "Page",
+    "PageQuerySet",
+    "Preset",
+    "SourceFile",
+    "Trial",
+    "Upload",
+]

@@ -89,12 +89,15 @@ class Batch(models.Model):
 
     ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
     READING = (Status.RUNNING, Status.PAUSED)
+    OPEN = (Status.QUEUED, Status.PREPARING, *READING)  # there is, or will be, something left to read
 
     now: datetime  # the database's clock; only on a batch that is locked
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=200)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="batches")
     options = models.JSONField()
+    preset = models.CharField(max_length=60, blank=True)  # the name of the one they came from, to be shown
+    held = models.BooleanField(default=False)  # paused as soon as it could be read: something is tried first
     submission = models.UUIDField(null=True, blank=True, editable=False)  # the form it came from
     status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED, db_index=True)
     total = models.PositiveIntegerField(default=0)
@@ -209,7 +212,15 @@ class Batch(models.Model):
 
     def resume(self) -> bool:
         """Go on where it stood."""
-        return self._move([self.Status.PAUSED], self.Status.RUNNING, **self._measured_anew())
+        return self._move([self.Status.PAUSED], self.Status.RUNNING, held=False, **self._measured_anew())
+
+    def read_as(self, preset: str, options: Options) -> bool:
+        """Let what has not been read be read with these options. False: nothing is left to be read."""
+        before = self.options
+        if not self._move(self.OPEN, self.status, preset=preset, options=options.as_json(), held=False):
+            return False
+        self.pages.keep_options(before)
+        return True
 
     def measure_anew(self) -> None:
         """What was measured so far says nothing of what comes: pages that had ended are read again."""
@@ -222,6 +233,7 @@ class Batch(models.Model):
     def queue_again(self) -> bool:
         """Back to the beginning, with files that nobody has looked at yet."""
         fields: dict[str, Any] = {"finished": None, "error_code": "", "error_message": "", "losses": 0}
+        fields |= {"held": False}
         return self._move(self.ENDED, self.Status.QUEUED, run_started=None, pace_pages=0, **fields)
 
     def fail(self, error: OcrError) -> bool:
@@ -283,9 +295,11 @@ class Batch(models.Model):
         return range(first, self.last_seq + 1)
 
     def start_or_fail(self) -> None:
-        """Preparation is over: read what there is, or end if there is nothing."""
+        """Preparation is over: read what there is, unless it is held; or end if there is nothing."""
         if self.total:
             self.run()
+            if self.held:
+                self.pause()
         else:
             self.fail(NothingToRead())
 

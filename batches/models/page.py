@@ -70,6 +70,10 @@ class PageQuerySet(models.QuerySet["Page"]):
         """None of them will be read. Answers how many that were."""
         return self.filter(status=Page.Status.QUEUED).update(status=Page.Status.CANCELLED)
 
+    def keep_options(self, options: dict[str, Any]) -> int:
+        """What was read with the batch's `options` has them as its own from now on. Answers how many that are."""
+        return self.filter(status=Page.Status.SUCCEEDED, options__isnull=True).update(options=options)
+
     def requeue(self, status: str, options: Options | None) -> int:
         """Those that ended as `status` are to be read again, as before or with `options`. Answers how many."""
         fields = {"options": options.as_json()} if options else {}

@@ -13,11 +13,12 @@ from celery.signals import worker_init
 
 from batches import ocr
 from batches.errors import EngineMissing
-from batches.models import Batch, Page
+from batches.models import Batch, Page, Trial
 from batches.tasks.mending import mend
 from batches.tasks.preparing import prepare
 from batches.tasks.reading import read
 from batches.tasks.tokens import drop_waiting_sweeps, wake
+from batches.tasks.trying import may_be_tried, try_out
 
 __all__ = ["mend", "prepare", "read", "sweep", "wake", "work"]
 
@@ -26,11 +27,14 @@ logger = logging.getLogger(__name__)
 
 @shared_task
 def work() -> None:
-    """Look at files for a second, if any wait; then read a page, if any waits."""
+    """Look at files for a second, if any wait; then read a page, one that a person waits for first."""
     if batch := Batch.objects.claim_preparation():
         wake()
         prepare(batch)
-    if page := Page.objects.claim():
+    if may_be_tried() and (trial := Trial.objects.claim()):
+        wake()
+        try_out(trial)
+    elif page := Page.objects.claim():
         wake()
         read(page)
 

@@ -5,13 +5,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 
 from batches.errors import WorkerLost
 from batches.events import publish
-from batches.models import MAX_LOSSES, Batch, Page, Upload
+from batches.models import MAX_LOSSES, Batch, Page, Trial, Upload
 from batches.tasks.outcomes import end_if_done, settle
 from batches.tasks.tokens import wake
 
@@ -24,7 +26,15 @@ def mend() -> list[str]:
 
     Safe at any time, and twice at once: each step is a compare-and-set, and only who did it tells of it.
     """
-    steps = [_take_back_pages, _end_batches, _wake, _remove_stale, _remove_abandoned, _remove_ownerless]
+    steps = [
+        _take_back_pages,
+        _take_back_trials,
+        _end_batches,
+        _wake,
+        _remove_stale,
+        _remove_abandoned,
+        _remove_ownerless,
+    ]
     steps += [_remove_abandoned_uploads, _remove_ownerless_uploads]
     return [line for step in steps for line in step()]
 
@@ -48,6 +58,15 @@ def _take_back(page: Page, batch: Batch) -> str:
     return f"queued again after attempt {page.attempt}" if page.lose() else ""
 
 
+def _take_back_trials() -> Iterator[str]:
+    """A trial whose worker is gone: back into the queue, or ended if it was lost too often."""
+    for trial in Trial.objects.abandoned()[:1000]:
+        failed = trial.losses + 1 >= MAX_LOSSES
+        if trial.fail(WorkerLost()) if failed else trial.lose():
+            came_of_it = f"failed, after {MAX_LOSSES} lost workers" if failed else "queued again"
+            yield f"Trial {trial.pk} of batch {trial.batch_id} was abandoned: {came_of_it}"
+
+
 def _end_batches() -> Iterator[str]:
     for batch in Batch.objects.unended():
         with transaction.atomic():
@@ -58,7 +77,8 @@ def _end_batches() -> Iterator[str]:
 
 
 def _wake() -> Iterator[str]:
-    if (Batch.objects.to_prepare().exists() or Page.objects.waiting().exists()) and wake():
+    waiting = (Batch.objects.to_prepare(), Trial.objects.waiting(), Page.objects.waiting())
+    if any(work.exists() for work in waiting) and wake():
         yield "Work was waiting with no token for it: one was put"
 
 
@@ -71,16 +91,21 @@ def _remove_stale() -> Iterator[str]:
 
 
 def _remove_abandoned() -> Iterator[str]:
-    """Folders of attempts at a page that are over: their worker was killed before it could remove them.
+    """Folders of attempts at a page or trial that are over: their worker was killed before it could remove them.
 
     Not at once: a worker that was only cut off has to find there what it must stop.
     """
-    for path in settings.TMP_DIR.glob("page-*"):
-        _, page, attempt, *_ = path.name.split("-")
-        over = _is_older(path, settings.LEASE_SECONDS)
-        if over and not Page.objects.filter(pk=page, attempt=attempt, status=Page.Status.RUNNING).exists():
+    for path in (*settings.TMP_DIR.glob("page-*"), *settings.TMP_DIR.glob("trial-*")):
+        if _is_older(path, settings.LEASE_SECONDS) and not _is_in_hand(path):
             _remove(path)
             yield f"{path.name} was left behind by a worker: removed"
+
+
+def _is_in_hand(path: Path) -> bool:
+    """Whether the attempt that the folder is named after goes on."""
+    kind, pk, attempt, *_ = path.name.split("-")
+    work: QuerySet[Any] = (Page if kind == "page" else Trial).objects.all()
+    return work.filter(pk=pk, attempt=attempt, status="running").exists()
 
 
 def _remove_ownerless() -> Iterator[str]:

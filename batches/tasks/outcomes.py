@@ -22,6 +22,8 @@ def settle(page: Page, outcome: PageResult | OcrError | None) -> bool:
         batch = Batch.objects.locked_if_there(page.batch_id)
         if batch is None or not _end(page, outcome):
             return False
+        if page.batch.options != batch.options:  # another preset was chosen while the page was in hand
+            batch.pages.filter(pk=page.pk).keep_options(page.batch.options)
         batch.page_has_ended(page.status)
         match page.status:
             case Page.Status.SUCCEEDED:
@@ -53,6 +55,8 @@ def status_change(batch: Batch) -> Change:
     match batch.status:
         case Batch.Status.RUNNING:
             return change(batch, "batch.running")
+        case Batch.Status.PAUSED:
+            return change(batch, "batch.paused")
         case Batch.Status.COMPLETED:
             return change(batch, "batch.completed")
         case Batch.Status.CANCELLED:

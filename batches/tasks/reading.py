@@ -5,20 +5,20 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
 from batches import documents, ocr
-from batches.documents import Kind, Look, PageImage
+from batches.documents import RENDITION, Kind, Look, PageImage
 from batches.errors import OcrError
 from batches.files import replacing
-from batches.models import Page
-from batches.ocr import PageResult, PdfText
+from batches.models import Page, Trial
+from batches.ocr import Options, PageResult, PdfText
 from batches.tasks.leases import kept
 from batches.tasks.limits import limits
 from batches.tasks.outcomes import as_told, settle
@@ -31,13 +31,13 @@ SAVE_PAUSES = (0.5, 1, 2, 4, 8, 16)  # seconds between tries to save, where the 
 def read(page: Page) -> None:
     """Read the page and tell what came of it, unless another attempt holds it by then."""
     outcome: PageResult | OcrError | None
-    with _private_folder(page) as folder:
+    with private_folder(f"page-{page.pk}-{page.attempt}-") as folder:
         in_hand = InHand(page, folder)
         with kept(in_hand.renew, in_hand.stop):
             outcome = _read(page, folder)
     if in_hand.unwanted and isinstance(outcome, OcrError):
         outcome = None
-    if _save(page, outcome):
+    if saved(partial(settle, page, outcome)):
         _remove_leftovers(page)
     else:
         page.words_path(page.attempt).unlink(missing_ok=True)
@@ -46,23 +46,22 @@ def read(page: Page) -> None:
 
 
 @contextmanager
-def _private_folder(page: Page) -> Iterator[Path]:
+def private_folder(prefix: str) -> Iterator[Path]:
     """Named after the attempt, so that the sweep knows when nobody needs it any more."""
-    prefix = f"page-{page.pk}-{page.attempt}-"
     with tempfile.TemporaryDirectory(prefix=prefix, dir=settings.TMP_DIR) as folder:
         yield Path(folder)
 
 
 class InHand:
-    """A page while it is being read: `unwanted` once it is no longer this attempt's, or was cancelled."""
+    """What is being read: `unwanted` once it is no longer this attempt's, or was cancelled."""
 
-    def __init__(self, page: Page, folder: Path) -> None:
-        self.page, self.folder = page, folder
+    def __init__(self, work: Page | Trial, folder: Path) -> None:
+        self.work, self.folder = work, folder
         self.unwanted = False
 
     def renew(self) -> bool:
         """Keep it, if it is still wanted."""
-        return self.page.renew()
+        return self.work.renew()
 
     def stop(self) -> None:
         """End what reads it."""
@@ -80,7 +79,13 @@ def _read(page: Page, folder: Path) -> PageResult | OcrError:
 
 
 def _recognise(page: Page, folder: Path) -> PageResult:
-    options = page.reading_options()
+    result = recognise(page, page.reading_options(), folder)
+    keep_image(folder, page.image_path)
+    return result
+
+
+def recognise(page: Page, options: Options, folder: Path) -> PageResult:
+    """Open the page in the private folder and read it with these options. Its image is there then."""
 
     def look(more: int = 0) -> PageImage:
         return documents.load_page(
@@ -93,13 +98,15 @@ def _recognise(page: Page, folder: Path) -> PageResult:
             look=Look(options.rotation, options.preparation, more),
         )
 
-    image = look()
-    result = ocr.recognise(
-        image, options, engine=engine_name(), timeout=settings.PAGE_TIMEOUT, look_again=look
+    return ocr.recognise(
+        look(), options, engine=engine_name(), timeout=settings.PAGE_TIMEOUT, look_again=look
     )
-    with replacing(page.image_path) as temporary:
-        shutil.copyfile(image.rendition, temporary)
-    return result
+
+
+def keep_image(folder: Path, path: Path) -> None:
+    """The page as people see it, taken from the private folder to where it is kept."""
+    with replacing(path) as temporary:
+        shutil.copyfile(folder / RENDITION, temporary)
 
 
 def _write_words(page: Page, result: PageResult) -> None:
@@ -117,16 +124,16 @@ def _remove_leftovers(page: Page) -> None:
         page.words_path(attempt).unlink(missing_ok=True)
 
 
-def _save(page: Page, outcome: PageResult | OcrError | None) -> bool:
-    """Settle the page; what was read is not thrown away because the database is away for some seconds."""
+def saved(save: Callable[[], bool]) -> bool:
+    """Save what was read: it is not thrown away because the database is away for some seconds."""
     for pause in SAVE_PAUSES:
         try:
-            return settle(page, outcome)
+            return save()
         except (DatabaseError, InterfaceError) as error:
-            logger.warning("Page %s could not be saved, trying again: %s", page.pk, error)
+            logger.warning("What was read could not be saved, trying again: %s", error)
             connection.close()
             time.sleep(pause)
-    return settle(page, outcome)
+    return save()
 
 
 @cache

@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from argparse import ArgumentTypeError
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ from django.core.management.base import BaseCommand, CommandParser
 from natsort import natsorted, ns
 from tqdm import tqdm
 
-from batches import documents, health, services, tasks
+from batches import documents, health, ocr, services, tasks
 from batches.errors import EngineMissing, FileError, LanguageMissing, UnsupportedType
 from batches.events import Event, events_after
 from batches.exports.text import page_texts
 from batches.files import replacing
 from batches.models import Batch, SourceFile
-from batches.ocr import Options, PdfText
+from batches.ocr import BUILT_IN, NamedOptions, Options, PdfText
+from batches.presets import named, presets_of
 from batches.tasks.limits import limits
 from ocrsite.processes import CannotStart, PrivateRedis, Program, procfile
 
@@ -43,16 +45,25 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("paths", nargs="+", type=existing_path, metavar="PATH")
-        parser.add_argument("--lang", default="eng", help="languages, joined by +: eng+deu (default: eng)")
+        parser.add_argument(
+            "--lang", default="", help="languages, joined by +: eng+deu (default: the preset's, or eng)"
+        )
         parser.add_argument(
             "--out", type=Path, default=Path("text"), help="folder to write to (default: text)"
         )
         parser.add_argument("--format", choices=["txt"], default="txt")
         parser.add_argument(
+            "--preset",
+            default="",
+            help=f"how to read: {', '.join(preset.key for preset in BUILT_IN)}, or the name of a preset of "
+            f"the owner's own (default: {BUILT_IN[0].key})",
+        )
+        parser.add_argument(
             "--pdf-text",
             choices=[choice.value for choice in PdfText],
-            default=PdfText.KEEP.value,
-            help="keep the text that a PDF brings with it where it is good, or read every page (default: keep)",
+            default="",
+            help="keep the text that a PDF brings with it where it is good, or read every page "
+            "(default: as the preset has it; those built in keep it)",
         )
         parser.add_argument("--name", default="", help="the batch's name (default: the first path)")
         parser.add_argument("--owner", default="", help="user who owns the batch (default: command-line)")
@@ -64,8 +75,10 @@ class Command(BaseCommand):
             raise CommandError("There is no image or PDF file in what was given.", returncode=WRONG_USAGE)
         try:
             with _Stack() as stack:
-                reading = Options(tuple(lang.split("+")), pdf_text=PdfText(options["pdf_text"]))
-                batch = self._create(found, reading, options["name"] or paths[0].name, options["owner"])
+                owner = _owner(options["owner"])
+                preset = _preset(owner, options["preset"])
+                reading = _reading(preset, lang, options["pdf_text"])
+                batch = self._create(found, owner, options["name"] or paths[0].name, reading, preset)
                 self._follow(batch, stack)
                 failed = self._write(batch, out, list(found.values()))
         except (EngineMissing, CannotStart) as error:
@@ -111,16 +124,15 @@ class Command(BaseCommand):
     def _tell(self, line: str) -> None:
         self.stderr.write(_printable(line))
 
-    def _create(self, found: dict[Path, Path], reading: Options, name: str, owner: str) -> Batch:
+    def _create(
+        self, found: dict[Path, Path], owner: User, name: str, reading: Options, preset: NamedOptions
+    ) -> Batch:
+        uploads = [services.LocalFile(path, str(place.with_name(path.name))) for path, place in found.items()]
+        same = reading == preset.options(reading.languages)
         try:
-            user = User.objects.get(username=owner) if owner else services.command_line_user()
-            uploads = [
-                services.LocalFile(path, str(place.with_name(path.name))) for path, place in found.items()
-            ]
-            return services.create_batch(user, name, uploads, reading)
-        except (LanguageMissing, User.DoesNotExist) as error:
-            message = str(error) if isinstance(error, LanguageMissing) else f"There is no user {owner}."
-            raise CommandError(message, returncode=WRONG_USAGE) from error
+            return services.create_batch(owner, name, uploads, reading, preset=preset.name if same else "")
+        except LanguageMissing as error:
+            raise CommandError(str(error), returncode=WRONG_USAGE) from error
 
     # -------------------------------------------------------------- while it is read
 
@@ -214,6 +226,32 @@ class _Stack:
         for program in (self.worker, self.redis):
             if program:
                 program.stop(grace=10)
+
+
+def _owner(name: str) -> User:
+    try:
+        return User.objects.get(username=name) if name else services.command_line_user()
+    except User.DoesNotExist as error:
+        raise CommandError(f"There is no user {name}.", returncode=WRONG_USAGE) from error
+
+
+def _preset(owner: User, name: str) -> NamedOptions:
+    if preset := named(owner, name or BUILT_IN[0].key):
+        return preset
+    there = [preset.key if preset in BUILT_IN else f"“{preset.name}”" for preset in presets_of(owner)]
+    raise CommandError(
+        f"There is no preset “{name}”. Choose from: {', '.join(there)}.", returncode=WRONG_USAGE
+    )
+
+
+def _reading(preset: NamedOptions, lang: str, pdf_text: str) -> Options:
+    """The preset in these languages, or in its own; `pdf_text` where that is chosen otherwise."""
+    if preset.languages:
+        languages = tuple(lang.split("+")) if lang else preset.languages
+    else:
+        languages = preset.with_languages((lang or "eng").split("+"), ocr.probe().languages)
+    reading = preset.options(languages)
+    return replace(reading, pdf_text=PdfText(pdf_text)) if pdf_text else reading
 
 
 def _printable(line: str) -> str:

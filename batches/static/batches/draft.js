@@ -11,7 +11,9 @@ export class Draft {
     Object.assign(this, { form, list, sending });
     this.items = new Map(); // by fingerprint
     this.removed = new Set();
-    this.button = form.querySelector("[data-submit]");
+    this.buttons = [...form.querySelectorAll("[data-submit]")];
+    this.words = new Map(this.buttons.map((button) => [button, button.textContent]));
+    this.pressed = null; // the button that waits for files
     this.limits = { files: Number(form.dataset.maxFiles), file: Number(form.dataset.maxFile), all: Number(form.dataset.maxAll) };
     sending.addEventListener("change", ({ detail }) => this.changed(detail));
     list.addEventListener("remove", ({ detail }) => this.remove(detail));
@@ -126,20 +128,32 @@ export class Draft {
     const left = this.inState(...UNDER_WAY).length;
     if (this.starting) return;
     if (this.pressed && !left) this.start();
-    else this.button.textContent = this.pressed ? `Waiting for ${left} file${left === 1 ? "" : "s"}…` : "Start reading";
+    else for (const button of this.buttons) {
+      const waits = button === this.pressed;
+      button.textContent = waits ? `Waiting for ${left} file${left === 1 ? "" : "s"}…` : this.words.get(button);
+    }
     this.form.querySelector("[data-pressed]").hidden = !this.pressed;
   }
 
   submit(event) {
     if (this.starting) return;
     event.preventDefault();
-    this.pressed = !this.pressed;
+    const button = event.submitter ?? this.buttons[0];
+    this.pressed = button === this.pressed ? null : button;
     this.changed();
+  }
+
+  // What the button would have sent: a form that is sent by a script sends none of its buttons.
+  valueOf(button) {
+    const field = document.createElement("input");
+    Object.assign(field, { type: "hidden", name: button.name, value: button.value });
+    return field;
   }
 
   // All has arrived: the server is asked whether it sees it so too, and then given the form.
   async start() {
-    this.pressed = false;
+    const button = this.pressed;
+    this.pressed = null;
     this.starting = true;
     try {
       const there = this.merge(await this.sending.listed());
@@ -156,9 +170,10 @@ export class Draft {
     if (!this.items.size) this.refuse("Add the files that are to be read first.");
     else if (left) this.refuse(notArrived(left));
     if (!this.starting) return this.changed();
-    this.button.disabled = true; // and not before: Pico takes a busy button away from the mouse
-    this.button.setAttribute("aria-busy", "true");
-    this.button.textContent = "Starting…";
+    for (const other of this.buttons) other.disabled = true; // and not before: Pico takes busy ones from the mouse
+    button.setAttribute("aria-busy", "true");
+    button.textContent = "Starting…";
+    if (button.name) this.form.append(this.valueOf(button));
     this.form.requestSubmit();
   }
 }
