@@ -55,6 +55,7 @@ MAX_ZIP_BYTES = env.int("MAX_ZIP_BYTES", 20 * 1024**3)  # unpacked
 MAX_ZIP_RATIO = env.int("MAX_ZIP_RATIO", 200)  # unpacked bytes a packed one
 OPEN_TIMEOUT = env.int("OPEN_TIMEOUT", 18)  # seconds to look at a file, or to decode or draw a page
 OPEN_MEMORY = env.int("OPEN_MEMORY", 1536 * 1024**2)  # bytes, for the same
+RECOGNISED_BYTES = env.int("RECOGNISED_BYTES", 2 * 1024**3)  # of earlier results, kept for the same pages
 
 # ---------------------------------------------------------------- reading
 PAGE_TIMEOUT = env.int("PAGE_TIMEOUT", 120)  # seconds for one recognition

@@ -6,9 +6,10 @@ A file is what its content says, never what its name says. Whatever looks into u
 
 from batches.documents.cage import inspect, inspect_all, load_page, unpack
 from batches.documents.kinds import Kind
-from batches.documents.pages import Archive, Document, Limits, Member, PageImage, Word
+from batches.documents.pages import PREPARATION_VERSION, Archive, Document, Limits, Member, PageImage, Word
 
 __all__ = [
+    "PREPARATION_VERSION",
     "Archive",
     "Document",
     "Kind",

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from multiprocessing.connection import Connection
@@ -22,6 +22,7 @@ from typing import Any
 
 from batches.documents.kinds import Kind
 from batches.documents.pages import Archive, Document, Limits, Member, PageImage, Word
+from batches.documents.question import MARK, Question
 from batches.errors import (
     CorruptFile,
     Encrypted,
@@ -103,27 +104,35 @@ def load_page(
     *,
     keep_text: bool = True,
     rotation: int = 0,
+    known: Callable[[str], bool] | None = None,
 ) -> PageImage:
     """Decode or render page `index` (from 0) of the file, and write it to the private `folder`.
 
     With `keep_text` the text of a PDF page is taken from the PDF where it is good. `rotation`: degrees
-    clockwise by which the page is turned, a multiple of 90. Errors as for `inspect`.
+    clockwise by which the page is turned, a multiple of 90. `known` is asked in between whether a page that
+    has to be read is known by its digest (SHA-256 in hex): then nothing is made for the engine.
+    Errors as for `inspect`.
     """
+    question = Question(known)
     answer = _ask_one(
         "load_page",
         folder,
         limits,
+        question,
         path=str(path.absolute()),
         kind=kind.value,
         index=index,
         keep_text=keep_text,
         rotation=rotation,
+        asks=known is not None,
     )
     with _well_formed():
         words = answer.pop("words")
         page = PageImage(
             folder, words=None if words is None else tuple(Word(*row) for row in words), **answer
         )
+        if (page.digest, page.known) != (question.digest, question.answer):
+            raise ValueError("another page than the one that was asked about")
         _check_files(page)
     return page
 
@@ -151,7 +160,7 @@ def _check_files(page: PageImage) -> None:
     """Tesseract gets an image and nothing else, whatever has become of the process that wrote it."""
     if any(path.is_symlink() for path in (page.gray, page.rendition)):
         raise ValueError("a way to another file")
-    if page.words is None:
+    if page.words is None and not page.known:
         with page.gray.open("rb") as file:
             whole = os.fstat(file.fileno()).st_size > page.width * page.height
             if not whole or file.read(4) != b"II*\0":
@@ -191,14 +200,21 @@ class Helper:
             )
         self.connection = Connection(ours.detach())
 
-    def ask(self, request: dict[str, Any], seconds: float) -> list[dict[str, Any]]:
+    def ask(self, request: dict[str, Any], seconds: float, question: Question) -> list[dict[str, Any]]:
         """The answers to the request. Raises EOFError or OSError if the helper is gone, or does not answer."""
         self.connection.send_bytes(json.dumps(request).encode())
-        if not self.connection.poll(seconds):
-            raise EOFError
-        answers = json.loads(self.connection.recv_bytes())
+        message = self._receive(seconds)
+        if message.startswith(MARK):
+            self.connection.send_bytes(question(message))
+            message = self._receive(seconds)
+        answers = json.loads(message)
         assert isinstance(answers, list)
         return answers
+
+    def _receive(self, seconds: float) -> bytes:
+        if not self.connection.poll(seconds):
+            raise EOFError
+        return self.connection.recv_bytes()
 
     def close(self) -> None:
         """End it, and what it has in hand."""
@@ -227,22 +243,29 @@ def _helper() -> Helper:
     return _mine.helper
 
 
-def _ask(what: str, folder: Path, limits: Limits, **arguments: Any) -> list[dict[str, Any]]:
+def _ask(
+    what: str, folder: Path, limits: Limits, question: Question | None = None, **arguments: Any
+) -> list[dict[str, Any]]:
     request = {"do": what, "folder": str(folder), "limits": asdict(limits)} | arguments
     helper = _helper()
+    seconds = arguments.get("begin_within", 0) + limits.seconds + GRACE
     try:
-        return helper.ask(request, arguments.get("begin_within", 0) + limits.seconds + GRACE)
+        return helper.ask(request, seconds, question or Question(None))
     except BaseException as error:  # a time limit of ours among them: what the helper does now is unknown
         _mine.helper = None
         helper.close()
         if isinstance(error, EOFError | OSError):
             raise OutOfMemory from error  # nothing else ends a helper that reads no user's bytes
+        if isinstance(error, json.JSONDecodeError):
+            raise CorruptFile from error
         raise
 
 
-def _ask_one(what: str, folder: Path, limits: Limits, **arguments: Any) -> dict[str, Any]:
+def _ask_one(
+    what: str, folder: Path, limits: Limits, question: Question | None = None, **arguments: Any
+) -> dict[str, Any]:
     """The one answer. Raises what it tells."""
-    (answer,) = _ask(what, folder, limits, **arguments)
+    (answer,) = _ask(what, folder, limits, question, **arguments)
     if error := _error_told(answer):
         raise error
     return answer

@@ -3,8 +3,10 @@
 Runs in the cage only. What Pillow raises for damaged files is left to the cage to tell.
 """
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -25,6 +27,9 @@ JPEG_MAX_SIDE = 65_500  # JPEG_MAX_DIMENSION in libjpeg's jmorecfg.h
 SQUARE = 1.2  # pixels whose sides differ by more are made square: a fax's are twice as high as wide
 PHOTOMETRIC, ORIENTATION = Exif.PhotometricInterpretation, Exif.Orientation
 WHITE_IS_ZERO = 0
+STRIP_BYTES = 1 << 20  # of a page's pixels, hashed at a time
+
+Known = Callable[[str], bool]  # whether the page of this digest is known already
 
 
 def inspect_image(path: Path, kind: Kind, limits: Limits) -> Document:
@@ -40,7 +45,14 @@ def inspect_image(path: Path, kind: Kind, limits: Limits) -> Document:
 
 
 def load_image(
-    path: Path, kind: Kind, index: int, folder: Path, limits: Limits, *, rotation: int
+    path: Path,
+    kind: Kind,
+    index: int,
+    folder: Path,
+    limits: Limits,
+    *,
+    rotation: int,
+    known: Known | None = None,
 ) -> PageImage:
     """Decode page `index`, upright by the file's own word, and write it to `folder`."""
     with _opened(path, kind) as image:
@@ -57,7 +69,7 @@ def load_image(
     if sides != seen.size:
         check_size(*sides, limits.max_pixels)
         seen = seen.resize(sides, Image.Resampling.BICUBIC)
-    return write_page(seen, _plausible(max(dpi)), folder, note, rotation=rotation)
+    return write_page(seen, _plausible(max(dpi)), folder, note, rotation=rotation, known=known)
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
@@ -77,11 +89,14 @@ def write_page(
     *,
     words: tuple[Word, ...] | None = None,
     rotation: int = 0,
+    known: Known | None = None,
 ) -> PageImage:
     """Write the page (mode `L` or `RGB`) for people, and unless its words are known for the engine.
 
-    `rotation`: degrees clockwise by which it is turned first; a multiple of 90.
+    `rotation`: degrees clockwise by which it is turned first; a multiple of 90. `known` is asked before
+    anything is done for the engine.
     """
+    digest = digest_of(image, dpi) if known and words is None else ""
     if rotation:
         image = image.rotate(-rotation, expand=True)
     page = PageImage(folder, image.width, image.height, dpi, False, note, words)
@@ -93,9 +108,20 @@ def write_page(
     _write(shown, page.rendition, "JPEG", quality=80)
     if words is not None:
         return page
+    if known and known(digest):
+        return replace(page, digest=digest, known=True)
     gray = image.convert("L")
     _write(gray, page.gray, "TIFF", dpi=(dpi, dpi) if dpi else None)
-    return PageImage(folder, image.width, image.height, dpi, is_blank(gray), note)
+    return replace(page, blank=is_blank(gray), digest=digest)
+
+
+def digest_of(image: Image.Image, dpi: int | None) -> str:
+    """The SHA-256 in hex of what is on the page: pixels, size, mode, resolution. A strip at a time, not in a copy."""
+    digest = hashlib.sha256(f"{image.mode} {image.width} {image.height} {dpi}\n".encode())
+    rows = max(1, STRIP_BYTES // (image.width * len(image.getbands())))
+    for top in range(0, image.height, rows):
+        digest.update(image.crop((0, top, image.width, min(top + rows, image.height))).tobytes())
+    return digest.hexdigest()
 
 
 def is_blank(gray: Image.Image) -> bool:

@@ -12,8 +12,10 @@ from batches.documents.pages import Document, Limits
 from batches.documents.pdf import inspect_pdf, load_pdf_page
 from batches.errors import CorruptFile, SourceMissing, TooLarge
 
+Ask = Callable[[str], bool]  # the one question to whoever made the request
 
-def inspect(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
+
+def inspect(request: dict[str, Any], limits: Limits, ask: Ask) -> dict[str, Any]:
     """The file's kind and number of pages, or its members."""
     path = Path(request["path"])
     kind = kind_of(path)
@@ -39,24 +41,25 @@ def parts(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield request | {"path": path, "folder": str(folder)}
 
 
-def load_page(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
+def load_page(request: dict[str, Any], limits: Limits, ask: Ask) -> dict[str, Any]:
     """A page's images, written to the folder, and what there is to tell of it."""
     path, folder, index = Path(request["path"]), Path(request["folder"]), int(request["index"])
     kind = Kind(request["kind"])
     if not path.exists():
         raise SourceMissing
     rotation = int(request["rotation"])
+    known = ask if request["asks"] else None
     if kind is Kind.PDF:
         keep_text = bool(request["keep_text"]) and not rotation  # who turns a page wants it read
-        page = load_pdf_page(path, index, folder, limits, keep_text=keep_text, rotation=rotation)
+        page = load_pdf_page(path, index, folder, limits, keep_text=keep_text, rotation=rotation, known=known)
     else:
-        page = load_image(path, kind, index, folder, limits, rotation=rotation)
+        page = load_image(path, kind, index, folder, limits, rotation=rotation, known=known)
     answer = vars(page) | {"words": page.words}
     del answer["folder"]
     return answer
 
 
-def unpack(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
+def unpack(request: dict[str, Any], limits: Limits, ask: Ask) -> dict[str, Any]:
     """Members of an archive, written to the paths given."""
     targets = {int(member): Path(path) for member, path in request["targets"]}
     unpack_members(Path(request["path"]), targets, limits)
@@ -72,7 +75,7 @@ def _check_pages(document: Document, limits: Limits) -> None:
         )
 
 
-DO: dict[str, Callable[[dict[str, Any], Limits], dict[str, Any]]] = {
+DO: dict[str, Callable[[dict[str, Any], Limits, Ask], dict[str, Any]]] = {
     "inspect": inspect,
     "load_page": load_page,
     "unpack": unpack,

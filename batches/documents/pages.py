@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from batches.documents.kinds import Kind
 
+PREPARATION_VERSION = 1  # one more whenever pages come out otherwise: what was recognised before is read anew
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -65,6 +67,8 @@ class PageImage:
     """A page, opened: upright by the file's own word, its images written to `folder`. Sizes in pixels.
 
     `words` is None where the page has to be read; else they came with the file, and `gray` is not written.
+    `digest` (SHA-256 in hex) tells the same page again, whatever file it comes in; it is empty where nobody
+    asked for it. `known`: who asked knows the page already, and `gray` is not written either.
     """
 
     folder: Path
@@ -74,6 +78,8 @@ class PageImage:
     blank: bool = False
     note: str = ""
     words: tuple[Word, ...] | None = None
+    digest: str = ""
+    known: bool = False
 
     @property
     def gray(self) -> Path:

@@ -12,7 +12,7 @@ import pypdfium2 as pdfium
 from PIL import Image
 from pypdfium2 import raw as pdfium_c
 
-from batches.documents.images import check_size, write_page
+from batches.documents.images import Known, check_size, write_page
 from batches.documents.kinds import Kind
 from batches.documents.layers import Layout, lay_out
 from batches.documents.pages import Document, Limits, PageImage
@@ -34,7 +34,14 @@ def inspect_pdf(path: Path, folder: Path) -> Document:
 
 
 def load_pdf_page(
-    path: Path, index: int, folder: Path, limits: Limits, *, keep_text: bool, rotation: int
+    path: Path,
+    index: int,
+    folder: Path,
+    limits: Limits,
+    *,
+    keep_text: bool,
+    rotation: int,
+    known: Known | None = None,
 ) -> PageImage:
     """The page's words where its text is good and wanted; else its scan as it is, or the page rendered."""
     with _opened(path, folder) as (pdf, _):
@@ -55,7 +62,7 @@ def load_pdf_page(
             raise CorruptFile(
                 "This page of the PDF cannot be drawn. Export it again and upload it."
             ) from error
-        return write_page(image, own, folder, note, rotation=rotation)
+        return write_page(image, own, folder, note, rotation=rotation, known=known)
 
 
 def _image(page: pdfium.PdfPage, layout: Layout, max_pixels: int) -> tuple[Image.Image, int | None]:

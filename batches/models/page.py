@@ -110,6 +110,7 @@ class Page(models.Model):
     seconds = models.FloatField(null=True, blank=True)
     engine = models.CharField(max_length=100, blank=True)
     note = models.TextField(blank=True)  # a remark for the user: where the text comes from, what is left out
+    recognised_before = models.BooleanField(default=False)  # its text is that of the same page, read earlier
     error_code = models.CharField(max_length=30, blank=True)
     error_message = models.TextField(blank=True)
 
@@ -161,6 +162,7 @@ class Page(models.Model):
             rotation=result.rotation,
             engine=result.engine,
             note=result.note,
+            recognised_before=result.recognised_before,
         )
 
     def fail(self, error: OcrError) -> bool:

@@ -6,6 +6,7 @@ from batches.ocr.engines import Engine, probe
 from batches.ocr.options import ROTATIONS, Options, PdfText, Preparation, Segmentation
 from batches.ocr.recognition import recognise
 from batches.ocr.results import TEXT_OF_PDF, PageResult, text_of
+from batches.ocr.traineddata import model_digests
 
 __all__ = [
     "ROTATIONS",
@@ -17,6 +18,7 @@ __all__ = [
     "Preparation",
     "Segmentation",
     "Word",
+    "model_digests",
     "probe",
     "recognise",
     "stop",

@@ -23,6 +23,7 @@ class PageResult:
     seconds: float
     rotation: int = 0  # degrees clockwise by which the page was turned
     note: str = ""
+    recognised_before: bool = False  # not read this time
 
 
 def text_of(words: Iterable[Word]) -> str:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from django.db import transaction
 from batches.errors import WorkerLost
 from batches.events import publish
 from batches.models import MAX_LOSSES, Batch, Page, Upload
+from batches.tasks import recognised
 from batches.tasks.outcomes import end_if_done, settle
 from batches.tasks.tokens import wake
 
@@ -25,7 +27,7 @@ def mend() -> list[str]:
     Safe at any time, and twice at once: each step is a compare-and-set, and only who did it tells of it.
     """
     steps = [_take_back_pages, _end_batches, _wake, _remove_stale, _remove_abandoned, _remove_ownerless]
-    steps += [_remove_abandoned_uploads, _remove_ownerless_uploads]
+    steps += [_remove_abandoned_uploads, _remove_ownerless_uploads, recognised.bound, _heal_recognised]
     return [line for step in steps for line in step()]
 
 
@@ -107,6 +109,12 @@ def _remove_ownerless_uploads() -> Iterator[str]:
         if _is_stale(path) and not Upload.objects.filter(pk=path.name).exists():
             _remove(path)
             yield f"The file {path.name} belonged to no upload: removed"
+
+
+def _heal_recognised() -> Iterator[str]:
+    """A part of what was recognised before each time, and the next part the next time."""
+    part = int(time.time() / settings.SWEEP_SECONDS)
+    return recognised.heal(part, lambda path: _is_older(path, settings.LEASE_SECONDS))
 
 
 def _remove(path: Path) -> None:

@@ -22,6 +22,7 @@ from batches.ocr import PageResult, PdfText
 from batches.tasks.leases import kept
 from batches.tasks.limits import limits
 from batches.tasks.outcomes import as_told, settle
+from batches.tasks.recognised import Before
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +81,10 @@ def _read(page: Page, folder: Path) -> PageResult | OcrError:
 
 
 def _recognise(page: Page, folder: Path) -> PageResult:
+    started = time.monotonic()
     options = page.reading_options()
     kind = Kind(page.source.kind)
+    before = Before(page.batch.owner_id, options, engine_name())
     image = documents.load_page(
         page.source.path,
         kind,
@@ -90,10 +93,15 @@ def _recognise(page: Page, folder: Path) -> PageResult:
         limits(),
         keep_text=options.pdf_text is PdfText.KEEP,
         rotation=options.rotation,
+        known=before.knows,
     )
     with replacing(page.image_path) as temporary:
         shutil.copyfile(image.rendition, temporary)
-    return ocr.recognise(image, options, engine=engine_name(), timeout=settings.PAGE_TIMEOUT)
+    if image.known:
+        return before.result(image, round(time.monotonic() - started, 2))
+    result = ocr.recognise(image, options, engine=before.engine, timeout=settings.PAGE_TIMEOUT)
+    before.keep(image, result)
+    return result
 
 
 def _write_words(page: Page, result: PageResult) -> None:
