@@ -17,6 +17,8 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from ocrsite import memory
+
 django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -59,7 +61,7 @@ RECOGNISED_BYTES = env.int("RECOGNISED_BYTES", 2 * 1024**3)  # of earlier result
 
 # ---------------------------------------------------------------- reading
 PAGE_TIMEOUT = env.int("PAGE_TIMEOUT", 120)  # seconds for one recognition
-WORKER_SLOTS = env.int("WORKER_SLOTS", os.cpu_count() or 1)
+WORKER_SLOTS = env.int("WORKER_SLOTS", memory.slots(os.cpu_count() or 1, memory.available()))
 # page timeout < soft limit < hard limit < visibility timeout: each guard fires only where the one before
 # it did not. A page is opened, and may be recognised twice (see ocr.recognise), hence the factor.
 SOFT_LIMIT = OPEN_TIMEOUT + 2 * PAGE_TIMEOUT + 30

@@ -4,7 +4,7 @@ A file is what its content says, never what its name says. Whatever looks into u
 (`cage`): a process of its own with limits, which crashes or runs away without harm to its worker.
 """
 
-from batches.documents.cage import inspect, inspect_all, load_page, unpack
+from batches.documents.cage import inspect, inspect_all, load_page, unpack, weigh_all
 from batches.documents.kinds import Kind
 from batches.documents.pages import PREPARATION_VERSION, Archive, Document, Limits, Member, PageImage, Word
 
@@ -21,4 +21,5 @@ __all__ = [
     "inspect_all",
     "load_page",
     "unpack",
+    "weigh_all",
 ]

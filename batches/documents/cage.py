@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from batches.documents.kinds import Kind
-from batches.documents.pages import Archive, Document, Limits, Member, PageImage, Word
+from batches.documents.pages import Archive, Document, Limits, Member, PageImage, Word, sizes
 from batches.documents.question import MARK, Question
 from batches.errors import (
     CorruptFile,
@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 PROJECT = Path(__file__).parents[2]
 # Each process maps its memory anew: huge pages, where the system has them, save a third of a page's time.
 ENVIRONMENT = {"LC_ALL": "C.UTF-8", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+WEIGH_AT_MOST = 5.0  # seconds for one file; nothing is lost but how large its pages are
 GRACE = 5.0  # seconds for the helper to notice that a process has run out of time
 UNPACKED_A_SECOND = 40 * 1024**2  # bytes, on a slow disk
 TOLD = {
@@ -83,6 +84,22 @@ def inspect_all(
     return [_inspected(answer) for answer in answers]
 
 
+def weigh_all(
+    paths: Sequence[Path], limits: Limits, folder: Path | None = None, *, within: float = 0
+) -> list[tuple[float, ...]]:
+    """How many megapixels the pages of these PDF files have (see `Document`), of those begun `within` seconds.
+
+    Pages are looked into for that, which may end the process, as reading them may: then nothing is told of the
+    files from there on. Raises OutOfMemory or CorruptFile if all is lost.
+    """
+    hasty = replace(limits, seconds=min(limits.seconds, WEIGH_AT_MOST))
+    with tempfile.TemporaryDirectory(prefix="look-", dir=folder) as private:
+        names = [str(path.absolute()) for path in paths]
+        answers = _ask("weigh", Path(private), hasty, paths=names, begin_within=within)
+    with _well_formed():
+        return [() if _error_told(answer) else sizes(answer["megapixels"]) for answer in answers]
+
+
 def _inspected(answer: dict[str, Any]) -> Document | Archive | Exception:
     if error := _error_told(answer):
         return error
@@ -90,7 +107,8 @@ def _inspected(answer: dict[str, Any]) -> Document | Archive | Exception:
         with _well_formed():
             if "members" in answer:
                 return Archive(tuple(Member(str(row["name"]), int(row["size"])) for row in answer["members"]))
-            return Document(Kind(answer["kind"]), int(answer["pages"]), str(answer["note"]))
+            kind, pages, note = Kind(answer["kind"]), int(answer["pages"]), str(answer["note"])
+            return Document(kind, pages, note, sizes(answer["megapixels"]))
     except CorruptFile as error:
         return error
 

@@ -5,7 +5,7 @@ Runs in the cage only. What Pillow raises for damaged files is left to the cage 
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +15,7 @@ from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 from PIL.ExifTags import Base as Exif
 
 from batches.documents.kinds import Kind
-from batches.documents.pages import Document, Limits, PageImage, Word
+from batches.documents.pages import WEIGHED, Document, Limits, PageImage, Word
 from batches.errors import CorruptFile, TooLarge
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is ours: `check_size`, before anything is decoded
@@ -37,11 +37,20 @@ def inspect_image(path: Path, kind: Kind, limits: Limits) -> Document:
     with _opened(path, kind) as image:
         frames: int = getattr(image, "n_frames", 1)
         if kind is Kind.TIFF and frames > 1:
-            return Document(kind, frames)
+            return Document(kind, frames, megapixels=tuple(_megapixels(image, frames)))
         check_size(image.width, image.height, limits.max_pixels)
         # Frames elsewhere are no pages: an animation, or (MPO) a camera's preview.
         animated = frames > 1 and image.format != "MPO"
-        return Document(kind, 1, _first_of(frames) if animated else "")
+        size = image.width * image.height / 1e6
+        return Document(kind, 1, _first_of(frames) if animated else "", megapixels=(size,))
+
+
+def _megapixels(image: Image.Image, frames: int) -> Iterator[float]:
+    """How large the first frames are, up to one that is damaged: that is told when it is read."""
+    with suppress(Exception):
+        for index in range(min(frames, WEIGHED)):
+            image.seek(index)
+            yield image.width * image.height / 1e6
 
 
 def load_image(

@@ -9,7 +9,7 @@ from batches.documents.archives import list_members, unpack_members
 from batches.documents.images import inspect_image, load_image
 from batches.documents.kinds import Kind, kind_of
 from batches.documents.pages import Document, Limits
-from batches.documents.pdf import inspect_pdf, load_pdf_page
+from batches.documents.pdf import inspect_pdf, load_pdf_page, weigh_pdf
 from batches.errors import CorruptFile, SourceMissing, TooLarge
 
 Ask = Callable[[str], bool]  # the one question to whoever made the request
@@ -39,6 +39,11 @@ def parts(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         folder = Path(request["folder"]) / str(number)
         folder.mkdir()
         yield request | {"path": path, "folder": str(folder)}
+
+
+def weigh(request: dict[str, Any], limits: Limits, ask: Ask) -> dict[str, Any]:
+    """How large the pages of a PDF are."""
+    return {"megapixels": weigh_pdf(Path(request["path"]), Path(request["folder"]), limits)}
 
 
 def load_page(request: dict[str, Any], limits: Limits, ask: Ask) -> dict[str, Any]:
@@ -78,5 +83,6 @@ def _check_pages(document: Document, limits: Limits) -> None:
 DO: dict[str, Callable[[dict[str, Any], Limits, Ask], dict[str, Any]]] = {
     "inspect": inspect,
     "load_page": load_page,
+    "weigh": weigh,
     "unpack": unpack,
 }

@@ -1,11 +1,14 @@
 """What is told of files and pages, and the limits under which they are opened."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from batches.documents.kinds import Kind
 
+WEIGHED = 500  # pages of a file at the most whose size is looked at
 PREPARATION_VERSION = 1  # one more whenever pages come out otherwise: what was recognised before is read anew
 
 
@@ -25,11 +28,28 @@ class Limits:
 
 @dataclass(frozen=True)
 class Document:
-    """A file with pages: its kind, their number (1 or more), and a remark for the user."""
+    """A file with pages: its kind, their number (1 or more), and a remark for the user.
+
+    `megapixels` is how large the first pages are, as far as that can be told without decoding them: 0 where it
+    cannot. Pages beyond are taken to be like the last of these.
+    """
 
     kind: Kind
     pages: int
     note: str = ""
+    megapixels: tuple[float, ...] = field(default=(), compare=False)
+
+    def megapixels_of(self, index: int) -> float:
+        """How large page `index` (from 0) is, or seems to be; 0 where nothing is known."""
+        return self.megapixels[min(index, len(self.megapixels) - 1)] if self.megapixels else 0.0
+
+
+def sizes(told: Iterable[Any]) -> tuple[float, ...]:
+    """Megapixels as a process told them. Raises TypeError or ValueError for what is no size of a page."""
+    found = tuple(float(size) for size in islice(told, WEIGHED))
+    if not all(0 <= size < 1e6 for size in found):
+        raise ValueError("no size of a page")
+    return found
 
 
 @dataclass(frozen=True)

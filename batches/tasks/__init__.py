@@ -13,7 +13,8 @@ from celery.signals import worker_init
 
 from batches import ocr
 from batches.errors import EngineMissing
-from batches.models import Batch, Page
+from batches.models import Batch
+from batches.tasks.memory import claimed_page
 from batches.tasks.mending import mend
 from batches.tasks.preparing import prepare
 from batches.tasks.reading import read
@@ -30,9 +31,10 @@ def work() -> None:
     if batch := Batch.objects.claim_preparation():
         wake()
         prepare(batch)
-    if page := Page.objects.claim():
-        wake()
-        read(page)
+    with claimed_page() as page:
+        if page:
+            wake()
+            read(page)
 
 
 @shared_task
