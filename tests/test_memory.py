@@ -197,6 +197,16 @@ def test_a_lock_that_goes_with_the_old_files_is_not_held_twice(settings):
     second.release()
 
 
+def test_where_files_cannot_be_locked_nothing_waits_for_ever(settings, tmp_path: Path, caplog):
+    settings.TMP_DIR = tmp_path / "tmp"
+    lock = BigPageLock()
+    settings.TMP_DIR.mkdir()
+    lock.path.mkdir()
+    assert lock.take()
+    assert "cannot be locked" in caplog.text
+    lock.release()
+
+
 @pytest.mark.django_db(transaction=True)
 def test_after_a_big_page_somebody_is_woken(batch, settings, elsewhere):
     """For those that wait; and only then: with nothing to take, a token ends."""

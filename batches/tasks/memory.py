@@ -1,6 +1,7 @@
 """Big pages one at a time on a machine: several at once would take more memory than it has (`ocrsite.memory`)."""
 
 import fcntl
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -12,34 +13,39 @@ from django.conf import settings
 from batches.models import Page
 from batches.tasks.tokens import wake
 
+logger = logging.getLogger(__name__)
+
 
 class BigPageLock:
     """This machine's right to have a big page in hand. The kernel takes it back from a process that dies."""
 
     def __init__(self) -> None:
         self.path = Path(settings.TMP_DIR) / f"big-page-{socket.gethostname()}"
+        self.held = False
         self._file: int | None = None
 
-    @property
-    def held(self) -> bool:
-        return self._file is not None
-
     def take(self) -> bool:
-        """Take it, if nobody has it. Never waits."""
-        file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        """Take it, if nobody has it. Never waits; where files cannot be locked, anybody has it."""
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.utime(file)  # or it would go with the old temporary files
-            if os.fstat(file).st_ino != self.path.stat().st_ino:
-                raise FileNotFoundError("it went with the old temporary files in this moment")
-        except OSError:  # somebody has it, or it cannot be had: ordinary pages are read all the same
-            os.close(file)
-            return False
-        self._file = file
-        return True
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.utime(self._file)  # or it would go with the old temporary files
+            self.held = os.fstat(self._file).st_ino == self.path.stat().st_ino
+        except (BlockingIOError, FileNotFoundError):  # somebody has it, or it went in this very moment
+            self.held = False
+        except OSError as error:
+            logger.warning("Big pages are not kept apart, %s cannot be locked: %s", self.path, error)
+            self.held = True
+        if not self.held:
+            self._close()
+        return self.held
 
     def release(self) -> None:
         """Let others have it."""
+        self.held = False
+        self._close()
+
+    def _close(self) -> None:
         if self._file is not None:
             os.close(self._file)
             self._file = None
