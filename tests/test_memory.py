@@ -187,20 +187,9 @@ def test_the_lock_of_a_process_that_dies_is_free(batch, elsewhere):
     assert not lock.held
 
 
-def test_a_lock_that_goes_with_the_old_files_is_not_held_twice(settings):
-    first, second = BigPageLock(), BigPageLock()
-    assert first.take()
-    first.path.unlink()
-    assert second.take()  # the file of old has gone: nobody holds what nobody finds
-    first.release()
-    assert not BigPageLock().take()
-    second.release()
-
-
 def test_where_files_cannot_be_locked_nothing_waits_for_ever(settings, tmp_path: Path, caplog):
-    settings.TMP_DIR = tmp_path / "tmp"
+    settings.DATA_DIR = tmp_path
     lock = BigPageLock()
-    settings.TMP_DIR.mkdir()
     lock.path.mkdir()
     assert lock.take()
     assert "cannot be locked" in caplog.text
@@ -222,6 +211,19 @@ def test_after_a_big_page_somebody_is_woken(batch, settings, elsewhere):
             client.delete("work")
         assert client.llen("work") == 1
         client.delete("work")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_pages_that_wait_for_a_big_one_are_no_trouble(batch, settings):
+    """Another machine may read them, so a token is put; but nothing was to be mended."""
+    Page.objects.filter(number=3).delete()
+    with claimed_page():
+        assert tasks.mend() == []
+    assert tasks.mend() == []  # a token has been put
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.delete("work")
+    Page.objects.filter(status="running").update(status="queued", lease_expires_at=None)
+    assert tasks.mend() == ["Work was waiting with no token for it: one was put"]
 
 
 @pytest.mark.django_db(transaction=True)

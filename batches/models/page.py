@@ -94,6 +94,12 @@ class PageQuerySet(models.QuerySet["Page"]):
         """Queued pages that a worker may claim."""
         return self.filter(status=Page.Status.QUEUED, batch__status=Batch.Status.RUNNING)
 
+    def wait_for_a_big_one(self) -> bool:
+        """Whether all that waits are big pages, and one is in hand: they have their turn after it."""
+        if self.waiting().filter(NOT_BIG).exists():
+            return False
+        return self.filter(~NOT_BIG, status=Page.Status.RUNNING).exists()
+
     def abandoned(self) -> "PageQuerySet":
         """Running pages whose worker has not been heard of within its lease."""
         return self.filter(status=Page.Status.RUNNING, lease_expires_at__lt=Now())

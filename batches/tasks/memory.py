@@ -20,7 +20,7 @@ class BigPageLock:
     """This machine's right to have a big page in hand. The kernel takes it back from a process that dies."""
 
     def __init__(self) -> None:
-        self.path = Path(settings.TMP_DIR) / f"big-page-{socket.gethostname()}"
+        self.path = Path(settings.DATA_DIR) / f"big-page-{socket.gethostname()}.lock"
         self.held = False
         self._file: int | None = None
 
@@ -29,16 +29,13 @@ class BigPageLock:
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.utime(self._file)  # or it would go with the old temporary files
-            self.held = os.fstat(self._file).st_ino == self.path.stat().st_ino
-        except (BlockingIOError, FileNotFoundError):  # somebody has it, or it went in this very moment
-            self.held = False
+        except BlockingIOError:
+            self._close()
+            return False
         except OSError as error:
             logger.warning("Big pages are not kept apart, %s cannot be locked: %s", self.path, error)
-            self.held = True
-        if not self.held:
-            self._close()
-        return self.held
+        self.held = True
+        return True
 
     def release(self) -> None:
         """Let others have it."""

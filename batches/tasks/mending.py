@@ -60,7 +60,9 @@ def _end_batches() -> Iterator[str]:
 
 
 def _wake() -> Iterator[str]:
-    if (Batch.objects.to_prepare().exists() or Page.objects.waiting().exists()) and wake():
+    to_prepare = Batch.objects.to_prepare().exists()
+    put = (to_prepare or Page.objects.waiting().exists()) and wake()
+    if put and (to_prepare or not Page.objects.wait_for_a_big_one()):
         yield "Work was waiting with no token for it: one was put"
 
 
