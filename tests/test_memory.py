@@ -236,6 +236,6 @@ def test_a_batch_of_big_pages_is_read_one_by_one(make_batch, start, tmp_path: Pa
     one_by_one = f'mkdir {busy} || touch {tmp_path}/together; $REAL "$@"; sleep 0.2; rmdir {busy}'
     start("worker", shim=shim(one_by_one), WORKER_SLOTS="2")
     tasks.wake()
-    wait_for(lambda: not batch.pages.filter(status__in=["queued", "running"]).exists(), 30)
+    wait_for(lambda: not batch.pages.filter(status__in=["queued", "running"]).exists())
     assert not (tmp_path / "together").exists()
     check_invariants(batch)

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from batches.documents.kinds import Kind
-from batches.documents.pages import Archive, Document, Limits, Member, PageImage, Word, sizes
+from batches.documents.pages import Archive, Document, Limits, Member, PageImage, Word
 from batches.documents.question import MARK, Question
+from batches.documents.told import sizes, well_formed
 from batches.errors import (
     CorruptFile,
     Encrypted,
@@ -96,7 +97,7 @@ def weigh_all(
     with tempfile.TemporaryDirectory(prefix="look-", dir=folder) as private:
         names = [str(path.absolute()) for path in paths]
         answers = _ask("weigh", Path(private), hasty, paths=names, begin_within=within)
-    with _well_formed():
+    with well_formed():
         return [() if _error_told(answer) else sizes(answer["megapixels"]) for answer in answers]
 
 
@@ -104,7 +105,7 @@ def _inspected(answer: dict[str, Any]) -> Document | Archive | Exception:
     if error := _error_told(answer):
         return error
     try:
-        with _well_formed():
+        with well_formed():
             if "members" in answer:
                 return Archive(tuple(Member(str(row["name"]), int(row["size"])) for row in answer["members"]))
             kind, pages, note = Kind(answer["kind"]), int(answer["pages"]), str(answer["note"])
@@ -144,7 +145,7 @@ def load_page(
         rotation=rotation,
         asks=known is not None,
     )
-    with _well_formed():
+    with well_formed():
         words = answer.pop("words")
         page = PageImage(
             folder, words=None if words is None else tuple(Word(*row) for row in words), **answer
@@ -184,17 +185,6 @@ def _check_files(page: PageImage) -> None:
             if not whole or file.read(4) != b"II*\0":
                 raise ValueError("not the page that was promised")
     page.rendition.stat()
-
-
-class _well_formed:  # noqa: N801 # reads as a phrase
-    """What the process answers is as little to be trusted as the file that it opened."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, KeyError | TypeError | ValueError | AttributeError | FileNotFoundError):
-            raise CorruptFile from error
 
 
 # ------------------------------------------------------------------ the helper

@@ -90,9 +90,7 @@ def _collect(
         try:
             answer = answers.recv_bytes(ANSWER_BYTES)
         except (EOFError, OSError):
-            _, status, used = os.wait4(pid, 0)
-            signal_ = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-            yield _ended_by(signal_, used.ru_maxrss * 1024, limits)
+            yield _end_of(pid, limits)
             return
         if answer == NO_MORE:
             return
@@ -120,11 +118,13 @@ def _pass_on(asked: bytes, child: Connection, requests: Connection) -> float:
     return time.monotonic() - started
 
 
-def _ended_by(signal_: int, most_memory: int, limits: Limits) -> bytes:
+def _end_of(pid: int, limits: Limits) -> bytes:
     """What it means that the process ended without an answer."""
+    _, status, used = os.wait4(pid, 0)
+    signal_ = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
     if signal_ == signal.SIGXCPU:
         return told("EngineTimeout", TOOK_TOO_LONG)
-    if signal_ == signal.SIGKILL or most_memory > limits.memory / 2:
+    if signal_ == signal.SIGKILL or used.ru_maxrss * 1024 > limits.memory / 2:
         return told("OutOfMemory")
     return told("CorruptFile", CRASHED, f"it was ended by signal {signal_}")
 

@@ -1,10 +1,8 @@
 """What is told of files and pages, and the limits under which they are opened."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from batches.documents.kinds import Kind
 
@@ -42,14 +40,6 @@ class Document:
     def megapixels_of(self, index: int) -> float:
         """How large page `index` (from 0) is, or seems to be; 0 where nothing is known."""
         return self.megapixels[min(index, len(self.megapixels) - 1)] if self.megapixels else 0.0
-
-
-def sizes(told: Iterable[Any]) -> tuple[float, ...]:
-    """Megapixels as a process told them. Raises TypeError or ValueError for what is no size of a page."""
-    found = tuple(float(size) for size in islice(told, WEIGHED))
-    if not all(0 <= size < 1e6 for size in found):
-        raise ValueError("no size of a page")
-    return found
 
 
 @dataclass(frozen=True)

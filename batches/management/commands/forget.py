@@ -1,5 +1,6 @@
 """`manage.py forget`: clear what was recognised before."""
 
+import shutil
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -26,5 +27,7 @@ class Command(BaseCommand):
                 raise CommandError(f"There is no user named {user}.")
             kept = kept.filter(owner=owner)
         sizes = [row.bytes for row in kept.forget()]
+        if user is None:
+            shutil.rmtree(Recognition.folder(), ignore_errors=True)  # with files that no row knows
         size = filesizeformat(sum(sizes)).replace("\xa0", " ")
         self.stdout.write(f"Forgotten: {len(sizes)} result{pluralize(len(sizes))}, {size}.")
