@@ -88,7 +88,7 @@ def _read(path: str, folder: str) -> None:
 
     with tempfile.TemporaryDirectory(dir=folder) as private:
         page = documents.load_page(
-            Path(path), documents.Kind.JPEG, 0, Path(private), limits(), known=lambda digest: False
+            Path(path), documents.Kind.JPEG, 0, Path(private), limits(), known=lambda digest: None
         )
         helper = cage._mine.helper
         assert helper

@@ -10,8 +10,9 @@ from textwrap import indent
 
 import pytest
 from pikepdf import Pdf
+from PIL import Image
 
-from batches.documents import Kind, Limits, PageImage, cage, load_page
+from batches.documents import Kind, Limits, PageImage, Stance, cage, load_page
 from batches.errors import CorruptFile, EngineTimeout, OcrError
 from tests.conftest import wait_for
 from tests.pdfs import add_page, image_at, write_text_pdf
@@ -27,18 +28,25 @@ def card(tmp_path: Path) -> Path:
 
 
 def test_a_known_page_is_made_for_people_only(card: Path, tmp_path: Path):
-    page = load_page(card, Kind.PNG, 0, tmp_path, LIMITS, known=lambda digest: len(digest) == 64)
+    page = load_page(card, Kind.PNG, 0, tmp_path, LIMITS, known=lambda digest: Stance())
     assert (page.known, len(page.digest)) == (True, 64)
     assert page.rendition.exists()
     assert not page.gray.exists()
 
 
 def test_a_page_that_is_not_known_is_made_whole(card: Path, tmp_path: Path):
-    page = load_page(card, Kind.PNG, 0, tmp_path, LIMITS, known=lambda digest: False)
+    page = load_page(card, Kind.PNG, 0, tmp_path, LIMITS, known=lambda digest: None)
     image = scan(1)
     digest = hashlib.sha256(f"L {image.width} {image.height} {DPI}\n".encode() + image.tobytes()).hexdigest()
     assert (page.known, page.digest) == (False, digest)
     assert page.gray.exists()
+
+
+def test_people_see_a_known_page_as_it_stood_then(card: Path, tmp_path: Path):
+    """Which was found out when it was read, and costs nothing now."""
+    page = load_page(card, Kind.PNG, 0, tmp_path, LIMITS, rotation=180, known=lambda digest: Stance(90))
+    with Image.open(page.rendition) as seen:
+        assert (page.width, page.height) == seen.size == (700, 1000)
 
 
 def test_without_a_question_nothing_is_hashed(card: Path, tmp_path: Path):
@@ -54,7 +62,7 @@ def test_the_same_scan_in_a_pdf_is_the_same_page(tmp_path: Path):
         add_page(pdf, image_at(0, 0, *size), image=scan(1), size=size)
         pdf.save(tmp_path / "card.pdf")
     of_tiff, of_pdf = (
-        load_page(tmp_path / name, kind, 0, tmp_path, LIMITS, known=lambda digest: False).digest
+        load_page(tmp_path / name, kind, 0, tmp_path, LIMITS, known=lambda digest: None).digest
         for name, kind in (("card.tif", Kind.TIFF), ("card.pdf", Kind.PDF))
     )
     assert of_tiff == of_pdf
@@ -67,45 +75,48 @@ def test_nothing_is_asked_of_a_page_that_brings_its_text(tmp_path: Path):
 
 
 def test_what_the_answer_takes_is_not_the_files_time(card: Path, tmp_path: Path):
-    def slowly(digest: str) -> bool:
+    def slowly(digest: str) -> None:
         time.sleep(1.5)
-        return False
 
     assert load_page(card, Kind.PNG, 0, tmp_path, Limits(seconds=1.0), known=slowly).gray.exists()
 
 
 def test_an_answer_that_fails_ends_the_process_and_the_next_request_is_served(card: Path, tmp_path: Path):
-    def fails(digest: str) -> bool:
+    def fails(digest: str) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         load_page(card, Kind.PNG, 0, tmp_path, LIMITS, known=fails)
-    assert not load_page(card, Kind.PNG, 0, tmp_path, LIMITS, known=lambda digest: False).known
+    assert not load_page(card, Kind.PNG, 0, tmp_path, LIMITS, known=lambda digest: None).known
 
 
 def test_a_process_that_ends_while_it_waits_for_the_answer(card: Path, tmp_path: Path):
     """As when its batch is cancelled in this moment."""
 
-    def killed_meanwhile(digest: str) -> bool:
+    def killed_meanwhile(digest: str) -> Stance:
         os.kill(int((tmp_path / "pid").read_text()), 9)
-        return True
+        return Stance()
 
     with pytest.raises(OcrError):
         load_page(card, Kind.PNG, 0, tmp_path, LIMITS, known=killed_meanwhile)
-    assert not load_page(card, Kind.PNG, 0, tmp_path, LIMITS, known=lambda digest: False).known
+    assert not load_page(card, Kind.PNG, 0, tmp_path, LIMITS, known=lambda digest: None).known
 
 
 def test_who_dies_over_the_answer_takes_everything_along(card: Path, tmp_path: Path):
     script = (
         "import sys, time; from pathlib import Path; from batches.documents import *;"
-        "load_page(Path(sys.argv[1]), Kind.PNG, 0, Path(sys.argv[2]), Limits(), known=lambda d: time.sleep(60))"
+        "load_page(Path(sys.argv[1]), Kind.PNG, 0, Path(sys.argv[2]), Limits(), known=lambda d: print(d, flush=True) or time.sleep(60))"
     )
-    worker = subprocess.Popen([sys.executable, "-c", script, str(card), str(tmp_path)])
-    wait_for(lambda: (tmp_path / "page.jpg").exists())
+    worker = subprocess.Popen(
+        [sys.executable, "-c", script, str(card), str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert worker.stdout
+    assert len(worker.stdout.readline()) == 65, "asked"
     child = int((tmp_path / "pid").read_text())
     (helper,) = children(worker.pid)
     worker.kill()
     worker.wait()
+    worker.stdout.close()
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in (child, helper)), 5)
 
 
@@ -136,9 +147,9 @@ class Hostile:
         monkeypatch.setitem(cage.ENVIRONMENT, "PYTHONPATH", f"{folder}{os.pathsep}{cage.PROJECT}")
 
     def does(self, script: str, *, knows: bool = False, asks: bool = True, seconds: float = 18) -> PageImage:
-        def known(digest: str) -> bool:
+        def known(digest: str) -> Stance | None:
             self.asked.append(digest)
-            return knows
+            return Stance() if knows else None
 
         (self.folder / "sitecustomize.py").write_text(SABOTAGE % indent(script, "    "))
         cage.stop_helper()

@@ -6,16 +6,28 @@ A file is what its content says, never what its name says. Whatever looks into u
 
 from batches.documents.cage import inspect, inspect_all, load_page, unpack, weigh_all
 from batches.documents.kinds import Kind
-from batches.documents.pages import PREPARATION_VERSION, Archive, Document, Limits, Member, PageImage, Word
+from batches.documents.pages import (
+    PREPARATION_VERSION,
+    Archive,
+    Document,
+    Known,
+    Limits,
+    Member,
+    PageImage,
+    Stance,
+    Word,
+)
 
 __all__ = [
     "PREPARATION_VERSION",
     "Archive",
     "Document",
     "Kind",
+    "Known",
     "Limits",
     "Member",
     "PageImage",
+    "Stance",
     "Word",
     "inspect",
     "inspect_all",

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from multiprocessing.connection import Connection
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from batches.documents.kinds import Kind
-from batches.documents.pages import Archive, Document, Limits, Member, PageImage, Word
+from batches.documents.pages import Archive, Document, Known, Limits, Member, PageImage, Word
 from batches.documents.question import MARK, Question
 from batches.documents.told import sizes, well_formed
 from batches.errors import (
@@ -123,13 +123,14 @@ def load_page(
     *,
     keep_text: bool = True,
     rotation: int = 0,
-    known: Callable[[str], bool] | None = None,
+    known: Known | None = None,
 ) -> PageImage:
     """Decode or render page `index` (from 0) of the file, and write it to the private `folder`.
 
     With `keep_text` the text of a PDF page is taken from the PDF where it is good. `rotation`: degrees
     clockwise by which the page is turned, a multiple of 90. `known` is asked in between whether a page that
-    has to be read is known by its digest (SHA-256 in hex): then nothing is made for the engine.
+    has to be read is known by its digest (SHA-256 in hex): then nothing is made for the engine, and people see
+    it as it stood then.
     Errors as for `inspect`.
     """
     question = Question(known)
@@ -150,7 +151,7 @@ def load_page(
         page = PageImage(
             folder, words=None if words is None else tuple(Word(*row) for row in words), **answer
         )
-        if (page.digest, page.known) != (question.digest, question.answer):
+        if (page.digest, page.known) != (question.digest, question.answer is not None):
             raise ValueError("another page than the one that was asked about")
         _check_files(page)
     return page

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from batches.documents import opening, question
-from batches.documents.pages import Limits
+from batches.documents.pages import Known, Limits, Stance
 from batches.errors import NO_SPACE, OcrError
 
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38  # linux/prctl.h
@@ -173,12 +173,13 @@ def _lock_in(folder: Path, limits: Limits) -> None:
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
-def _ask(answering: Connection, digest: str) -> bool:
+def _ask(answering: Connection, digest: str) -> Stance | None:
     answering.send_bytes(question.MARK + digest.encode())
-    return answering.recv_bytes() == question.YES
+    answer = json.loads(answering.recv_bytes())
+    return Stance(**answer) if answer else None
 
 
-def _open(request: dict[str, Any], limits: Limits, ask: opening.Ask) -> bytes:
+def _open(request: dict[str, Any], limits: Limits, ask: Known) -> bytes:
     try:
         return json.dumps(opening.DO[request["do"]](request, limits, ask)).encode()
     except OcrError as error:

@@ -4,7 +4,7 @@ Runs in the cage only. What Pillow raises for damaged files is left to the cage 
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from io import BytesIO
@@ -15,7 +15,7 @@ from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 from PIL.ExifTags import Base as Exif
 
 from batches.documents.kinds import Kind
-from batches.documents.pages import WEIGHED, Document, Limits, PageImage, Word
+from batches.documents.pages import WEIGHED, Document, Known, Limits, PageImage, Word
 from batches.errors import CorruptFile, TooLarge
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is ours: `check_size`, before anything is decoded
@@ -28,8 +28,6 @@ SQUARE = 1.2  # pixels whose sides differ by more are made square: a fax's are t
 PHOTOMETRIC, ORIENTATION = Exif.PhotometricInterpretation, Exif.Orientation
 WHITE_IS_ZERO = 0
 STRIP_BYTES = 1 << 20  # of a page's pixels, hashed at a time
-
-Known = Callable[[str], bool]  # whether the page of this digest is known already
 
 
 def inspect_image(path: Path, kind: Kind, limits: Limits) -> Document:
@@ -102,26 +100,26 @@ def write_page(
 ) -> PageImage:
     """Write the page (mode `L` or `RGB`) for people, and unless its words are known for the engine.
 
-    `rotation`: degrees clockwise by which it is turned first; a multiple of 90. `known` is asked before
-    anything is done for the engine.
+    `rotation`: degrees clockwise by which it is turned first; a multiple of 90. `known` is asked
+    before anything is done for the engine.
     """
     digest = digest_of(image, dpi) if known and words is None else ""
+    stance = known(digest) if known and digest else None
+    rotation = stance.rotation if stance else rotation
     if rotation:
         image = image.rotate(-rotation, expand=True)
-    page = PageImage(folder, image.width, image.height, dpi, False, note, words)
+    page = PageImage(folder, image.width, image.height, dpi, False, note, words, digest, stance is not None)
     image.info.clear()  # compression, profiles and tags of the original, which would come along
     if max(image.size) > JPEG_MAX_SIDE:
         shown = ImageOps.contain(image, (JPEG_MAX_SIDE, JPEG_MAX_SIDE))
     else:
         shown = image
     _write(shown, page.rendition, "JPEG", quality=80)
-    if words is not None:
+    if words is not None or stance:
         return page
-    if known and known(digest):
-        return replace(page, digest=digest, known=True)
     gray = image.convert("L")
     _write(gray, page.gray, "TIFF", dpi=(dpi, dpi) if dpi else None)
-    return replace(page, blank=is_blank(gray), digest=digest)
+    return replace(page, blank=is_blank(gray))
 
 
 def digest_of(image: Image.Image, dpi: int | None) -> str:

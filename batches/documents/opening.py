@@ -8,14 +8,12 @@ from typing import Any
 from batches.documents.archives import list_members, unpack_members
 from batches.documents.images import inspect_image, load_image
 from batches.documents.kinds import Kind, kind_of
-from batches.documents.pages import Document, Limits
+from batches.documents.pages import Document, Known, Limits
 from batches.documents.pdf import inspect_pdf, load_pdf_page, weigh_pdf
 from batches.errors import CorruptFile, SourceMissing, TooLarge
 
-Ask = Callable[[str], bool]  # the one question to whoever made the request
 
-
-def inspect(request: dict[str, Any], limits: Limits, ask: Ask) -> dict[str, Any]:
+def inspect(request: dict[str, Any], limits: Limits, ask: Known) -> dict[str, Any]:
     """The file's kind and number of pages, or its members."""
     path = Path(request["path"])
     kind = kind_of(path)
@@ -41,12 +39,12 @@ def parts(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield request | {"path": path, "folder": str(folder)}
 
 
-def weigh(request: dict[str, Any], limits: Limits, ask: Ask) -> dict[str, Any]:
+def weigh(request: dict[str, Any], limits: Limits, ask: Known) -> dict[str, Any]:
     """How large the pages of a PDF are."""
     return {"megapixels": weigh_pdf(Path(request["path"]), Path(request["folder"]), limits)}
 
 
-def load_page(request: dict[str, Any], limits: Limits, ask: Ask) -> dict[str, Any]:
+def load_page(request: dict[str, Any], limits: Limits, ask: Known) -> dict[str, Any]:
     """A page's images, written to the folder, and what there is to tell of it."""
     path, folder, index = Path(request["path"]), Path(request["folder"]), int(request["index"])
     kind = Kind(request["kind"])
@@ -64,7 +62,7 @@ def load_page(request: dict[str, Any], limits: Limits, ask: Ask) -> dict[str, An
     return answer
 
 
-def unpack(request: dict[str, Any], limits: Limits, ask: Ask) -> dict[str, Any]:
+def unpack(request: dict[str, Any], limits: Limits, ask: Known) -> dict[str, Any]:
     """Members of an archive, written to the paths given."""
     targets = {int(member): Path(path) for member, path in request["targets"]}
     unpack_members(Path(request["path"]), targets, limits)
@@ -80,7 +78,7 @@ def _check_pages(document: Document, limits: Limits) -> None:
         )
 
 
-DO: dict[str, Callable[[dict[str, Any], Limits, Ask], dict[str, Any]]] = {
+DO: dict[str, Callable[[dict[str, Any], Limits, Known], dict[str, Any]]] = {
     "inspect": inspect,
     "load_page": load_page,
     "weigh": weigh,

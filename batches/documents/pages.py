@@ -1,5 +1,6 @@
 """What is told of files and pages, and the limits under which they are opened."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -70,6 +71,16 @@ class Word(NamedTuple):
     height: int
     confidence: float
     text: str
+
+
+@dataclass(frozen=True)
+class Stance:
+    """How a page that is known already stands: `rotation` is in degrees clockwise, against the file."""
+
+    rotation: int = 0
+
+
+Known = Callable[[str], Stance | None]  # how the page of this digest stands, if it is known
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ import pypdfium2 as pdfium
 from PIL import Image
 from pypdfium2 import raw as pdfium_c
 
-from batches.documents.images import Known, check_size, write_page
+from batches.documents.images import check_size, write_page
 from batches.documents.kinds import Kind
 from batches.documents.layers import Layout, lay_out
-from batches.documents.pages import WEIGHED, Document, Limits, PageImage
+from batches.documents.pages import WEIGHED, Document, Known, Limits, PageImage
 from batches.documents.scanned import own_dpi, pixel_size, take_scan
 from batches.documents.textlayer import take_words
 from batches.errors import CorruptFile, Encrypted, OcrError, TooLarge

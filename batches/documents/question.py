@@ -3,23 +3,25 @@
 As little to be trusted as an answer: it comes from where the user's file is open.
 """
 
+import json
 import re
-from collections.abc import Callable
+from dataclasses import asdict
 
+from batches.documents.pages import Known, Stance
 from batches.errors import CorruptFile
 
 MARK = b"?"  # what a question begins with, and no answer
 MOST_BYTES = 100
-YES, NO = b"1", b"0"
 DIGEST = re.compile(rb"\?([0-9a-f]{64})")  # SHA-256 in hex
 
 
 class Question:
     """Answers it by `known`. Afterwards `digest` and `answer` are what was asked and answered."""
 
-    def __init__(self, known: Callable[[str], bool] | None) -> None:
+    def __init__(self, known: Known | None) -> None:
         self.known = known
-        self.digest, self.answer = "", False
+        self.digest = ""
+        self.answer: Stance | None = None
 
     def __call__(self, asked: bytes) -> bytes:
         """The answer as it is sent. Raises CorruptFile for what is no question."""
@@ -28,4 +30,4 @@ class Question:
             raise CorruptFile
         self.digest = digest[1].decode()
         self.answer = self.known(self.digest)
-        return YES if self.answer else NO
+        return json.dumps(self.answer and asdict(self.answer)).encode()

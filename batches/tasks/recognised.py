@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
-from batches.documents import PREPARATION_VERSION, PageImage, Word
+from batches.documents import PREPARATION_VERSION, Known, PageImage, Stance, Word
 from batches.files import replacing
 from batches.models import Recognition
 from batches.ocr import Options, PageResult, model_digests, text_of
@@ -29,8 +29,8 @@ class Before:
         self.found: PageResult | None = None
 
     @property
-    def knows(self) -> Callable[[str], bool] | None:
-        """For `documents.load_page`: whether there is a result for the page of this digest. None: nothing is kept."""
+    def knows(self) -> Known | None:
+        """For `documents.load_page`: finds the result for the page of that digest. None: nothing is kept."""
         return self._find if settings.RECOGNISED_BYTES else None
 
     def key(self, digest: str) -> str:
@@ -40,12 +40,12 @@ class Before:
         parts = [self.owner_id, digest, how, self.engine, models, PREPARATION_VERSION]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def _find(self, digest: str) -> bool:
+    def _find(self, digest: str) -> Stance | None:
         try:
             self.found = _load(self.key(digest))
         except (DatabaseError, InterfaceError, OSError) as error:
             _tell("looked for", error)
-        return self.found is not None
+        return Stance(self.found.rotation) if self.found else None
 
     def result(self, image: PageImage, seconds: float) -> PageResult:
         """What was found, for the page as it came this time."""
