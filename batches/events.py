@@ -66,13 +66,14 @@ class BatchState(TypedDict):
 
 
 class PageState(TypedDict):
-    """One page; `confidence` is 0–100."""
+    """One page; `confidence` is 0–100. `recognised_before`: the same page was read earlier, and its text taken."""
 
     number: int
     filename: str
     status: str
     confidence: float | None
     seconds: float | None
+    recognised_before: bool
     error: ErrorState | None
 
 
@@ -197,6 +198,7 @@ def page_state(page: Page) -> PageState:
         "status": page.status,
         "confidence": page.confidence,
         "seconds": page.seconds,
+        "recognised_before": page.recognised_before,
         "error": _error_state(page),
     }
 

@@ -17,6 +17,8 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from ocrsite import memory
+
 django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -55,10 +57,11 @@ MAX_ZIP_BYTES = env.int("MAX_ZIP_BYTES", 20 * 1024**3)  # unpacked
 MAX_ZIP_RATIO = env.int("MAX_ZIP_RATIO", 200)  # unpacked bytes a packed one
 OPEN_TIMEOUT = env.int("OPEN_TIMEOUT", 18)  # seconds to look at a file, or to decode or draw a page
 OPEN_MEMORY = env.int("OPEN_MEMORY", 2048 * 1024**2)  # bytes, for the same
+RECOGNISED_BYTES = env.int("RECOGNISED_BYTES", 2 * 1024**3)  # of earlier results, kept for the same pages
 
 # ---------------------------------------------------------------- reading
 PAGE_TIMEOUT = env.int("PAGE_TIMEOUT", 120)  # seconds for one recognition
-WORKER_SLOTS = env.int("WORKER_SLOTS", os.cpu_count() or 1)
+WORKER_SLOTS = env.int("WORKER_SLOTS", memory.slots(os.cpu_count() or 1, memory.available()))
 # page timeout < soft limit < hard limit < visibility timeout: each guard fires only where the one before
 # it did not. A page is opened again, and recognised again, where the first reading gave little: other ways may
 # take as long as half the page timeout, their last one as much again, and one more run (see ocr.recognition).

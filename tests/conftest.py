@@ -63,7 +63,7 @@ def clean(request: pytest.FixtureRequest) -> Iterator[None]:
     """Rows go with each test; so do the files that belonged to them, and what was known of the parts."""
     yield
     health.forget()
-    for folder in ("batches", "tmp", "uploads"):
+    for folder in ("batches", "tmp", "uploads", "recognised"):
         shutil.rmtree(FOLDER / folder, ignore_errors=True)
     (FOLDER / "tmp").mkdir()
 

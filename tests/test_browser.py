@@ -101,6 +101,18 @@ def test_a_network_that_was_lost_is_made_good(signed_in: Page, worker, make_batc
     forgive(page, "ERR_INTERNET_DISCONNECTED")
 
 
+def test_a_page_that_was_recognised_before_says_so(signed_in: Page, worker, make_batch):
+    page = signed_in
+    for said in ("", ", recognised before"):
+        batch: Batch = make_batch(1)
+        page.goto(batch.get_absolute_url())
+        expect(page.locator(".recent .confidence")).to_have_text(re.compile(f"% sure{said}$"))
+    page.reload()
+    expect(page.locator(".recent .confidence")).to_have_text(re.compile("% sure, recognised before$"))
+    page.get_by_role("link", name="Page 1", exact=True).click()
+    expect(page.locator("[data-note]")).to_have_text("Recognised before: the text was taken from then.")
+
+
 def test_where_sockets_are_blocked_the_page_polls(signed_in: Page, worker, make_batch):
     page = signed_in
     batch: Batch = make_batch(3)

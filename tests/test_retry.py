@@ -1,5 +1,6 @@
 """Pause, resume and retry, with the worker's own functions called by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 from batches import services, tasks
 from batches.errors import LanguageMissing
 from batches.models import Batch, Page, SourceFile
-from batches.ocr import Options, Segmentation
+from batches.ocr import Options, Preparation, Segmentation
 from tests.conftest import check_invariants, check_rows, prepare_next, types
 from tests.scans import write_scans
 
@@ -186,11 +187,12 @@ def test_a_page_that_lies_on_its_side_is_turned(make_batch, tmp_path: Path):
     with Image.open(card) as image:
         size = image.size
         image.rotate(90, expand=True).save(card)
-    batch = make_batch(files=[card], segmentation=Segmentation.BLOCK)
+    as_it_is = Options(segmentation=Segmentation.BLOCK, preparation=Preparation.OFF)
+    batch = make_batch(files=[card], **vars(as_it_is))
     tasks.work()
     Page.objects.update(status="failed")
     Batch.objects.update(succeeded=0, failed=1)
-    turned = Options(segmentation=Segmentation.BLOCK, rotation=90)
+    turned = replace(as_it_is, rotation=90)
     assert services.retry_batch(batch, options=turned) == 1
     tasks.work()
     page = batch.pages.get()

@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from batches.documents.kinds import Kind
-from batches.documents.pages import AS_IT_IS, Archive, Document, Limits, Look, Member, PageImage, Word
+from batches.documents.pages import AS_IT_IS, Archive, Document, Known, Limits, Look, Member, PageImage, Word
+from batches.documents.question import MARK, Question
+from batches.documents.told import sizes, well_formed
 from batches.errors import (
     CorruptFile,
     Encrypted,
@@ -42,6 +44,7 @@ ENVIRONMENT = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     "OPENBLAS_NUM_THREADS": "1",  # threads do not survive the fork, and take memory
 }
+WEIGH_AT_MOST = 5.0  # seconds for one file; nothing is lost but how large its pages are
 GRACE = 5.0  # seconds for the helper to notice that a process has run out of time
 UNPACKED_A_SECOND = 40 * 1024**2  # bytes, on a slow disk
 TOLD = {
@@ -86,14 +89,31 @@ def inspect_all(
     return [_inspected(answer) for answer in answers]
 
 
+def weigh_all(
+    paths: Sequence[Path], limits: Limits, folder: Path | None = None, *, within: float = 0
+) -> list[tuple[float, ...]]:
+    """How many megapixels the pages of these PDF files have (see `Document`), of those begun `within` seconds.
+
+    Pages are looked into for that, which may end the process, as reading them may: then nothing is told of the
+    files from there on. Raises OutOfMemory or CorruptFile if all is lost.
+    """
+    hasty = replace(limits, seconds=min(limits.seconds, WEIGH_AT_MOST))
+    with tempfile.TemporaryDirectory(prefix="look-", dir=folder) as private:
+        names = [str(path.absolute()) for path in paths]
+        answers = _ask("weigh", Path(private), hasty, paths=names, begin_within=within)
+    with well_formed():
+        return [() if _error_told(answer) else sizes(answer["megapixels"]) for answer in answers]
+
+
 def _inspected(answer: dict[str, Any]) -> Document | Archive | Exception:
     if error := _error_told(answer):
         return error
     try:
-        with _well_formed():
+        with well_formed():
             if "members" in answer:
                 return Archive(tuple(Member(str(row["name"]), int(row["size"])) for row in answer["members"]))
-            return Document(Kind(answer["kind"]), int(answer["pages"]), str(answer["note"]))
+            kind, pages, note = Kind(answer["kind"]), int(answer["pages"]), str(answer["note"])
+            return Document(kind, pages, note, sizes(answer["megapixels"]))
     except CorruptFile as error:
         return error
 
@@ -107,22 +127,29 @@ def load_page(
     *,
     keep_text: bool = True,
     look: Look = AS_IT_IS,
+    known: Known | None = None,
 ) -> PageImage:
     """Decode or render page `index` (from 0) of the file, and write it to the private `folder`.
 
-    With `keep_text` the text of a PDF page is taken from the PDF where it is good. Errors as for `inspect`.
+    With `keep_text` the text of a PDF page is taken from the PDF where it is good. `known` is asked in between
+    whether a page that has to be read is known by its digest (SHA-256 in hex): then nothing is made for the
+    engine, and people see it as it stood then.
+    Errors as for `inspect`.
     """
+    question = Question(known)
     answer = _ask_one(
         "load_page",
         folder,
         limits,
+        question,
         path=str(path.absolute()),
         kind=kind.value,
         index=index,
         keep_text=keep_text,
         look=asdict(look),
+        asks=known is not None,
     )
-    with _well_formed():
+    with well_formed():
         words = answer.pop("words")
         page = PageImage(
             folder,
@@ -131,6 +158,8 @@ def load_page(
             doubts=tuple(answer.pop("doubts")),
             **answer,
         )
+        if (page.digest, page.known) != (question.digest, question.answer is not None):
+            raise ValueError("another page than the one that was asked about")
         _check_files(page)
     return page
 
@@ -158,23 +187,12 @@ def _check_files(page: PageImage) -> None:
     """Tesseract gets an image and nothing else, whatever has become of the process that wrote it."""
     if any(path.is_symlink() for path in (page.gray, page.rendition)):
         raise ValueError("a way to another file")
-    if page.words is None:
+    if page.words is None and not page.known:
         with page.gray.open("rb") as file:
             whole = os.fstat(file.fileno()).st_size > page.gray_size[0] * page.gray_size[1] > 0
             if not whole or file.read(4) != b"II*\0":
                 raise ValueError("not the page that was promised")
     page.rendition.stat()
-
-
-class _well_formed:  # noqa: N801 # reads as a phrase
-    """What the process answers is as little to be trusted as the file that it opened."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, KeyError | TypeError | ValueError | AttributeError | FileNotFoundError):
-            raise CorruptFile from error
 
 
 # ------------------------------------------------------------------ the helper
@@ -198,14 +216,21 @@ class Helper:
             )
         self.connection = Connection(ours.detach())
 
-    def ask(self, request: dict[str, Any], seconds: float) -> list[dict[str, Any]]:
+    def ask(self, request: dict[str, Any], seconds: float, question: Question) -> list[dict[str, Any]]:
         """The answers to the request. Raises EOFError or OSError if the helper is gone, or does not answer."""
         self.connection.send_bytes(json.dumps(request).encode())
-        if not self.connection.poll(seconds):
-            raise EOFError
-        answers = json.loads(self.connection.recv_bytes())
+        message = self._receive(seconds)
+        if message.startswith(MARK):
+            self.connection.send_bytes(question(message))
+            message = self._receive(seconds)
+        answers = json.loads(message)
         assert isinstance(answers, list)
         return answers
+
+    def _receive(self, seconds: float) -> bytes:
+        if not self.connection.poll(seconds):
+            raise EOFError
+        return self.connection.recv_bytes()
 
     def close(self) -> None:
         """End it, and what it has in hand."""
@@ -234,22 +259,29 @@ def _helper() -> Helper:
     return _mine.helper
 
 
-def _ask(what: str, folder: Path, limits: Limits, **arguments: Any) -> list[dict[str, Any]]:
+def _ask(
+    what: str, folder: Path, limits: Limits, question: Question | None = None, **arguments: Any
+) -> list[dict[str, Any]]:
     request = {"do": what, "folder": str(folder), "limits": asdict(limits)} | arguments
     helper = _helper()
+    seconds = arguments.get("begin_within", 0) + limits.seconds + GRACE
     try:
-        return helper.ask(request, arguments.get("begin_within", 0) + limits.seconds + GRACE)
+        return helper.ask(request, seconds, question or Question(None))
     except BaseException as error:  # a time limit of ours among them: what the helper does now is unknown
         _mine.helper = None
         helper.close()
         if isinstance(error, EOFError | OSError):
             raise OutOfMemory from error  # nothing else ends a helper that reads no user's bytes
+        if isinstance(error, json.JSONDecodeError):
+            raise CorruptFile from error
         raise
 
 
-def _ask_one(what: str, folder: Path, limits: Limits, **arguments: Any) -> dict[str, Any]:
+def _ask_one(
+    what: str, folder: Path, limits: Limits, question: Question | None = None, **arguments: Any
+) -> dict[str, Any]:
     """The one answer. Raises what it tells."""
-    (answer,) = _ask(what, folder, limits, **arguments)
+    (answer,) = _ask(what, folder, limits, question, **arguments)
     if error := _error_told(answer):
         raise error
     return answer

@@ -16,12 +16,13 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import Any, NoReturn
 
-from batches.documents import opening
-from batches.documents.pages import Limits
+from batches.documents import opening, question
+from batches.documents.pages import Known, Limits, Stance
 from batches.errors import NO_SPACE, OcrError
 
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38  # linux/prctl.h
@@ -54,7 +55,7 @@ def serve(requests: Connection, asker: int) -> None:
 def answers_to(request: dict[str, Any], requests: Connection) -> bytes:
     """Fork, wait for the answers, end what is left. Raises EOFError if whoever asked is gone."""
     limits = Limits(**request["limits"])
-    answers, answering = Pipe(duplex=False)
+    answers, answering = Pipe()
     helper = os.getpid()
     if not (pid := os.fork()):
         requests.close()
@@ -62,7 +63,8 @@ def answers_to(request: dict[str, Any], requests: Connection) -> bytes:
         _child(request, limits, answering, helper)
     answering.close()
     try:
-        return b"[%b]" % b",".join(_collect(pid, answers, requests, limits))
+        may_ask = bool(request.get("asks"))
+        return b"[%b]" % b",".join(_collect(pid, answers, requests, limits, may_ask=may_ask))
     finally:
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
@@ -72,11 +74,14 @@ def answers_to(request: dict[str, Any], requests: Connection) -> bytes:
         answers.close()
 
 
-def _collect(pid: int, answers: Connection, requests: Connection, limits: Limits) -> Iterator[bytes]:
+def _collect(
+    pid: int, answers: Connection, requests: Connection, limits: Limits, *, may_ask: bool
+) -> Iterator[bytes]:
     """The answers that come. The last of them may tell how the process ended over what it had in hand."""
+    deadline = time.monotonic() + limits.seconds
     while True:
-        ready = wait([answers, requests], limits.seconds)
-        if requests in ready:  # nothing is asked twice: it is the end
+        ready = wait([answers, requests], max(0.0, deadline - time.monotonic()))
+        if requests in ready:  # no other request comes before this one is answered: it is the end
             raise EOFError
         if not ready:
             os.kill(pid, signal.SIGKILL)
@@ -85,20 +90,41 @@ def _collect(pid: int, answers: Connection, requests: Connection, limits: Limits
         try:
             answer = answers.recv_bytes(ANSWER_BYTES)
         except (EOFError, OSError):
-            _, status, used = os.wait4(pid, 0)
-            signal_ = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-            yield _ended_by(signal_, used.ru_maxrss * 1024, limits)
+            yield _end_of(pid, limits)
             return
         if answer == NO_MORE:
             return
-        yield answer
+        if not answer.startswith(question.MARK):
+            yield answer
+            deadline = time.monotonic() + limits.seconds
+        elif may_ask and len(answer) <= question.MOST_BYTES:
+            may_ask = False
+            deadline += _pass_on(answer, answers, requests)
+        else:
+            yield told("CorruptFile", CRASHED, "it asked what it may not")
+            return
 
 
-def _ended_by(signal_: int, most_memory: int, limits: Limits) -> bytes:
+def _pass_on(asked: bytes, child: Connection, requests: Connection) -> float:
+    """A question to whoever made the request, and the answer back; the seconds that took, which are not the file's.
+
+    Raises EOFError or ConnectionError if they are gone.
+    """
+    started = time.monotonic()
+    requests.send_bytes(asked)
+    answer = requests.recv_bytes()
+    with suppress(ConnectionError):  # it may have ended meanwhile, which its end tells
+        child.send_bytes(answer)
+    return time.monotonic() - started
+
+
+def _end_of(pid: int, limits: Limits) -> bytes:
     """What it means that the process ended without an answer."""
+    _, status, used = os.wait4(pid, 0)
+    signal_ = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
     if signal_ == signal.SIGXCPU:
         return told("EngineTimeout", TOOK_TOO_LONG)
-    if signal_ == signal.SIGKILL or most_memory > limits.memory / 2:
+    if signal_ == signal.SIGKILL or used.ru_maxrss * 1024 > limits.memory / 2:
         return told("OutOfMemory")
     return told("CorruptFile", CRASHED, f"it was ended by signal {signal_}")
 
@@ -117,7 +143,7 @@ def _child(request: dict[str, Any], limits: Limits, answering: Connection, helpe
         _lock_in(Path(request["folder"]), limits)
         deadline = time.monotonic() + request.get("begin_within", 0)
         for part in opening.parts(request):
-            answering.send_bytes(_open(part, limits))
+            answering.send_bytes(_open(part, limits, partial(_ask, answering)))
             if time.monotonic() > deadline:
                 break
         answering.send_bytes(NO_MORE)
@@ -147,9 +173,15 @@ def _lock_in(folder: Path, limits: Limits) -> None:
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
-def _open(request: dict[str, Any], limits: Limits) -> bytes:
+def _ask(answering: Connection, digest: str) -> Stance | None:
+    answering.send_bytes(question.MARK + digest.encode())
+    answer = json.loads(answering.recv_bytes())
+    return Stance(**answer) if answer else None
+
+
+def _open(request: dict[str, Any], limits: Limits, ask: Known) -> bytes:
     try:
-        return json.dumps(opening.DO[request["do"]](request, limits)).encode()
+        return json.dumps(opening.DO[request["do"]](request, limits, ask)).encode()
     except OcrError as error:
         return told(type(error).__name__, str(error))
     except MemoryError:

@@ -3,9 +3,10 @@
 Runs in the cage only. What Pillow raises for damaged files is left to the cage to tell.
 """
 
+import hashlib
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -17,8 +18,18 @@ from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 from PIL.ExifTags import Base as Exif
 
 from batches.documents.kinds import Kind
-from batches.documents.pages import AS_IT_IS, RENDITION, Document, Limits, Look, PageImage, Word
-from batches.documents.preparation import for_engine, is_blank, shown, stand
+from batches.documents.pages import (
+    AS_IT_IS,
+    RENDITION,
+    WEIGHED,
+    Document,
+    Known,
+    Limits,
+    Look,
+    PageImage,
+    Word,
+)
+from batches.documents.preparation import Standing, for_engine, is_blank, shown, stand, stand_as
 from batches.errors import CorruptFile, TooLarge
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is ours: `check_size`, before anything is decoded
@@ -30,6 +41,7 @@ JPEG_MAX_SIDE = 65_500  # JPEG_MAX_DIMENSION in libjpeg's jmorecfg.h
 SQUARE = 1.2  # pixels whose sides differ by more are made square: a fax's are twice as high as wide
 PHOTOMETRIC, ORIENTATION = Exif.PhotometricInterpretation, Exif.Orientation
 WHITE_IS_ZERO = 0
+STRIP_BYTES = 1 << 20  # of a page's pixels, hashed at a time
 
 
 def inspect_image(path: Path, kind: Kind, limits: Limits) -> Document:
@@ -37,14 +49,32 @@ def inspect_image(path: Path, kind: Kind, limits: Limits) -> Document:
     with _opened(path, kind) as image:
         frames: int = getattr(image, "n_frames", 1)
         if kind is Kind.TIFF and frames > 1:
-            return Document(kind, frames)
+            return Document(kind, frames, megapixels=tuple(_megapixels(image, frames)))
         check_size(image.width, image.height, limits.max_pixels)
         # Frames elsewhere are no pages: an animation, or (MPO) a camera's preview.
         animated = frames > 1 and image.format != "MPO"
-        return Document(kind, 1, _first_of(frames) if animated else "")
+        size = image.width * image.height / 1e6
+        return Document(kind, 1, _first_of(frames) if animated else "", megapixels=(size,))
 
 
-def load_image(path: Path, kind: Kind, index: int, folder: Path, limits: Limits, *, look: Look) -> PageImage:
+def _megapixels(image: Image.Image, frames: int) -> Iterator[float]:
+    """How large the first frames are, up to one that is damaged: that is told when it is read."""
+    with suppress(Exception):
+        for index in range(min(frames, WEIGHED)):
+            image.seek(index)
+            yield image.width * image.height / 1e6
+
+
+def load_image(
+    path: Path,
+    kind: Kind,
+    index: int,
+    folder: Path,
+    limits: Limits,
+    *,
+    look: Look,
+    known: Known | None = None,
+) -> PageImage:
     """Decode page `index`, upright by the file's own word, and write it to `folder`."""
     with _opened(path, kind) as image:
         frames: int = getattr(image, "n_frames", 1)
@@ -60,7 +90,7 @@ def load_image(path: Path, kind: Kind, index: int, folder: Path, limits: Limits,
     if sides != seen.size:
         check_size(*sides, limits.max_pixels)
         seen = seen.resize(sides, Image.Resampling.BICUBIC)
-    return write_page(seen, _plausible(max(dpi)), folder, note, look=look)
+    return write_page(seen, _plausible(max(dpi)), folder, note, look=look, known=known)
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
@@ -80,30 +110,51 @@ def write_page(
     *,
     words: tuple[Word, ...] | None = None,
     look: Look = AS_IT_IS,
+    known: Known | None = None,
 ) -> PageImage:
-    """Write the page (mode `L` or `RGB`) upright for people, and unless its words are known for the engine."""
+    """Write the page (mode `L` or `RGB`) upright for people, and unless its words are known for the engine.
+
+    `known` is asked before anything else is done; a page that it knows is made to stand as it stood then.
+    """
     started = time.monotonic()
     if words is not None:
         _write_rendition(image, folder)
         return PageImage(folder, image.width, image.height, dpi, False, note, words)
-    standing = stand(image, look)
-    height, width = standing.gray.shape
-    page = PageImage(folder, width, height, dpi, note=note, rotation=standing.rotation, skew=standing.skew)
+    digest = digest_of(image, dpi) if known else ""
+    stance = known(digest) if known else None
+    standing = stand_as(image, stance) if stance else stand(image, look)
     _write_rendition(shown(image, standing), folder)
-    seen = for_engine(standing, look.preparation, dpi)
+    page = PageImage(
+        folder,
+        width=standing.gray.shape[1],
+        height=standing.gray.shape[0],
+        dpi=dpi,
+        note=note,
+        rotation=standing.rotation,
+        skew=standing.skew,
+        digest=digest,
+        known=stance is not None,
+    )
+    if not stance:
+        page = _write_for_engine(page, standing, look)
+    return replace(page, seconds={"prepare": time.monotonic() - started})
+
+
+def _write_for_engine(page: PageImage, standing: Standing, look: Look) -> PageImage:
+    """Write what the engine sees; the page with all that is to be known for reading it."""
+    seen = for_engine(standing, look.preparation, page.dpi)
     _write(Image.fromarray(seen.gray), page.gray, "TIFF", dpi=(seen.dpi, seen.dpi) if seen.dpi else None)
     measured = standing.measured
     return replace(
         page,
-        blank=is_blank(standing) if measured else looks_blank(seen.gray),
         left=seen.left,
         top=seen.top,
         scale=seen.scale,
         gray_size=(seen.gray.shape[1], seen.gray.shape[0]),
+        blank=is_blank(standing) if measured else looks_blank(seen.gray),
         columns=measured.columns if measured else None,
-        doubts=measured.doubts if measured and measured.letters and not look.rotation else (),
         letters=measured.letters if measured else 0,
-        seconds={"prepare": time.monotonic() - started},
+        doubts=measured.doubts if measured and measured.letters and not look.rotation else (),
     )
 
 
@@ -112,6 +163,15 @@ def _write_rendition(image: Image.Image, folder: Path) -> None:
     if max(image.size) > JPEG_MAX_SIDE:
         image = ImageOps.contain(image, (JPEG_MAX_SIDE, JPEG_MAX_SIDE))
     _write(image, folder / RENDITION, "JPEG", quality=80)
+
+
+def digest_of(image: Image.Image, dpi: int | None) -> str:
+    """The SHA-256 in hex of what is on the page: pixels, size, mode, resolution. A strip at a time, not in a copy."""
+    digest = hashlib.sha256(f"{image.mode} {image.width} {image.height} {dpi}\n".encode())
+    rows = max(1, STRIP_BYTES // (image.width * len(image.getbands())))
+    for top in range(0, image.height, rows):
+        digest.update(image.crop((0, top, image.width, min(top + rows, image.height))).tobytes())
+    return digest.hexdigest()
 
 
 def looks_blank(gray: NDArray[np.uint8]) -> bool:

@@ -8,12 +8,12 @@ from typing import Any
 from batches.documents.archives import list_members, unpack_members
 from batches.documents.images import inspect_image, load_image
 from batches.documents.kinds import Kind, kind_of
-from batches.documents.pages import Document, Limits, Look, Preparation
-from batches.documents.pdf import inspect_pdf, load_pdf_page
+from batches.documents.pages import Document, Known, Limits, Look, Preparation
+from batches.documents.pdf import inspect_pdf, load_pdf_page, weigh_pdf
 from batches.errors import CorruptFile, SourceMissing, TooLarge
 
 
-def inspect(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
+def inspect(request: dict[str, Any], limits: Limits, ask: Known) -> dict[str, Any]:
     """The file's kind and number of pages, or its members."""
     path = Path(request["path"])
     kind = kind_of(path)
@@ -39,24 +39,30 @@ def parts(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield request | {"path": path, "folder": str(folder)}
 
 
-def load_page(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
+def weigh(request: dict[str, Any], limits: Limits, ask: Known) -> dict[str, Any]:
+    """How large the pages of a PDF are."""
+    return {"megapixels": weigh_pdf(Path(request["path"]), Path(request["folder"]), limits)}
+
+
+def load_page(request: dict[str, Any], limits: Limits, ask: Known) -> dict[str, Any]:
     """A page's images, written to the folder, and what there is to tell of it."""
     path, folder, index = Path(request["path"]), Path(request["folder"]), int(request["index"])
     kind = Kind(request["kind"])
     if not path.exists():
         raise SourceMissing
     look = Look(**request["look"] | {"preparation": Preparation(request["look"]["preparation"])})
+    known = ask if request["asks"] else None
     if kind is Kind.PDF:
         keep_text = bool(request["keep_text"]) and not look.rotation  # who turns a page wants it read
-        page = load_pdf_page(path, index, folder, limits, keep_text=keep_text, look=look)
+        page = load_pdf_page(path, index, folder, limits, keep_text=keep_text, look=look, known=known)
     else:
-        page = load_image(path, kind, index, folder, limits, look=look)
+        page = load_image(path, kind, index, folder, limits, look=look, known=known)
     answer = vars(page) | {"words": page.words}
     del answer["folder"]
     return answer
 
 
-def unpack(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
+def unpack(request: dict[str, Any], limits: Limits, ask: Known) -> dict[str, Any]:
     """Members of an archive, written to the paths given."""
     targets = {int(member): Path(path) for member, path in request["targets"]}
     unpack_members(Path(request["path"]), targets, limits)
@@ -72,8 +78,9 @@ def _check_pages(document: Document, limits: Limits) -> None:
         )
 
 
-DO: dict[str, Callable[[dict[str, Any], Limits], dict[str, Any]]] = {
+DO: dict[str, Callable[[dict[str, Any], Limits, Known], dict[str, Any]]] = {
     "inspect": inspect,
     "load_page": load_page,
+    "weigh": weigh,
     "unpack": unpack,
 }

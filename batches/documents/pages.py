@@ -1,6 +1,6 @@
 """What is told of files and pages, and the limits under which they are opened."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -9,6 +9,8 @@ from typing import NamedTuple
 from batches.documents.kinds import Kind
 
 GRAY, RENDITION = "page.tif", "page.jpg"  # in a page's private folder
+WEIGHED = 500  # pages of a file at the most whose size is looked at
+PREPARATION_VERSION = 1  # one more whenever pages come out otherwise: what was recognised before is read anew
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,20 @@ class Limits:
 
 @dataclass(frozen=True)
 class Document:
-    """A file with pages: its kind, their number (1 or more), and a remark for the user."""
+    """A file with pages: its kind, their number (1 or more), and a remark for the user.
+
+    `megapixels` is how large the first pages are, as far as that can be told without decoding them: 0 where it
+    cannot. Pages beyond are taken to be like the last of these.
+    """
 
     kind: Kind
     pages: int
     note: str = ""
+    megapixels: tuple[float, ...] = field(default=(), compare=False)
+
+    def megapixels_of(self, index: int) -> float:
+        """How large page `index` (from 0) is, or seems to be; 0 where nothing is known."""
+        return self.megapixels[min(index, len(self.megapixels) - 1)] if self.megapixels else 0.0
 
 
 @dataclass(frozen=True)
@@ -89,11 +100,24 @@ AS_IT_IS = Look()
 
 
 @dataclass(frozen=True)
+class Stance:
+    """How a page that is known already stands: `rotation` and `skew` in degrees clockwise, as in PageImage."""
+
+    rotation: int = 0
+    skew: float = 0.0
+
+
+Known = Callable[[str], Stance | None]  # how the page of this digest stands, if it is known
+
+
+@dataclass(frozen=True)
 class PageImage:
     """A page, opened: upright, its images written to `folder`. Sizes in pixels.
 
     `words` is None where the page has to be read; else they came with the file, and `gray` is not written.
     `gray` shows the part of the page that begins at `left`, `top` (in the page's pixels), `scale` times as large.
+    `digest` (SHA-256 in hex) tells the same page again, whatever file it comes in; it is empty where nobody
+    asked for it. `known`: who asked knows the page already, and `gray` is not written either.
     """
 
     folder: Path
@@ -113,6 +137,8 @@ class PageImage:
     doubts: tuple[int, ...] = ()  # degrees by which it may have to be turned yet, the likeliest first
     letters: int = 0  # about so many are on it, as far as that was measured
     seconds: Mapping[str, float] = field(default_factory=dict)  # by stage
+    digest: str = ""
+    known: bool = False
 
     @property
     def gray(self) -> Path:

@@ -3,6 +3,7 @@
 Runs in the cage only.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,14 +16,15 @@ from pypdfium2 import raw as pdfium_c
 from batches.documents.images import check_size, write_page
 from batches.documents.kinds import Kind
 from batches.documents.layers import Layout, lay_out
-from batches.documents.pages import Document, Limits, Look, PageImage
+from batches.documents.pages import WEIGHED, Document, Known, Limits, Look, PageImage
 from batches.documents.scanned import own_dpi, pixel_size, take_scan
 from batches.documents.textlayer import take_words
-from batches.errors import CorruptFile, Encrypted, TooLarge
+from batches.errors import CorruptFile, Encrypted, OcrError, TooLarge
 
 PDF_DPI = 300  # what Tesseract's models were trained for
 BORN_DIGITAL_DPI = 200  # for people's eyes only
 MIN_RENDER_DPI = 70
+WEIGH_SECONDS = 0.1  # some fifty scanned pages
 DRAWN_SMALLER = 4  # a picture may have so many times a page's pixels: it is drawn with fewer
 REPAIRED = "The PDF was damaged and has been repaired: see that no page is missing."
 
@@ -33,8 +35,40 @@ def inspect_pdf(path: Path, folder: Path) -> Document:
         return Document(Kind.PDF, len(pdf), note)
 
 
+def weigh_pdf(path: Path, folder: Path, limits: Limits) -> list[float]:
+    """How many megapixels the first pages will have, or the pictures on them that have to be decoded.
+
+    As many pages as there is time for; 0 for one that cannot be laid out.
+    """
+    found: list[float] = []
+    deadline = time.monotonic() + WEIGH_SECONDS
+    with _opened(path, folder) as (pdf, _):
+        while len(found) < min(len(pdf), WEIGHED) and time.monotonic() < deadline:
+            found.append(_megapixels(pdf, len(found), limits.max_pixels))
+    return found
+
+
+def _megapixels(pdf: pdfium.PdfDocument, index: int, max_pixels: int) -> float:
+    try:
+        page = pdf[index]
+        layout = lay_out(page)
+        width, height = page.get_size()
+        dpi = _render_dpi(width, height, own_dpi(page, layout) or PDF_DPI, max_pixels)
+        pictures = [across * down for across, down in map(pixel_size, layout.pictures)]
+        return float(max(width * height * (dpi / 72) ** 2, *pictures, 0)) / 1e6
+    except (pdfium.PdfiumError, OcrError):
+        return 0.0
+
+
 def load_pdf_page(
-    path: Path, index: int, folder: Path, limits: Limits, *, keep_text: bool, look: Look
+    path: Path,
+    index: int,
+    folder: Path,
+    limits: Limits,
+    *,
+    keep_text: bool,
+    look: Look,
+    known: Known | None = None,
 ) -> PageImage:
     """The page's words where its text is good and wanted; else its scan as it is, or the page rendered."""
     with _opened(path, folder) as (pdf, _):
@@ -55,7 +89,7 @@ def load_pdf_page(
             raise CorruptFile(
                 "This page of the PDF cannot be drawn. Export it again and upload it."
             ) from error
-        return write_page(image, own, folder, note, look=look)
+        return write_page(image, own, folder, note, look=look, known=known)
 
 
 def _image(page: pdfium.PdfPage, layout: Layout, max_pixels: int) -> tuple[Image.Image, int | None]:

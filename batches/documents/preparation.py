@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from batches.documents.measuring import Gray, Measured, flatten, measure, paper_of, straightening
-from batches.documents.pages import Look, Preparation
+from batches.documents.pages import Look, Preparation, Stance
 
 Pixels = NDArray[np.uint8]  # height × width, or × 3
 
@@ -69,6 +69,12 @@ def stand(image: Image.Image, look: Look) -> Standing:
         measured = replace(measured, paper=_straight_box(measured.paper, gray.shape, skew))
         gray = _straight(gray, skew)
     return Standing(gray, (look.rotation + rotation) % 360, skew, inverted, measured)
+
+
+def stand_as(image: Image.Image, stance: Stance) -> Standing:
+    """The page as it is known to stand."""
+    gray = _turned(np.asarray(image.convert("L")), stance.rotation)
+    return Standing(_straight(gray, stance.skew) if stance.skew else gray, stance.rotation, stance.skew)
 
 
 def shown(image: Image.Image, page: Standing) -> Image.Image:

@@ -297,6 +297,7 @@ class Batch(models.Model):
     def start_or_fail(self) -> None:
         """Preparation is over: read what there is, unless it is held; or end if there is nothing."""
         if self.total:
+            self.pages.put_in_turn(settings.WORKER_SLOTS)
             self.run()
             if self.held:
                 self.pause()

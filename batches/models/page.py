@@ -1,22 +1,25 @@
 """A page: its claim by one worker at a time, and what came of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from django.db import models, transaction
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Avg, Count, Exists, F, Max, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce, Now
 
 from batches.documents import Document
 from batches.errors import OcrError
 from batches.models.batch import Batch, lease
 from batches.models.source import SourceFile
+from batches.models.turns import BIG, Load, turns
 from batches.ocr import Options, PageResult
 
+NOT_BIG = Q(weight__lt=BIG)
 
-def batches_in_turn() -> QuerySet[Batch]:
-    """Running batches with queued pages, the one whose turn it is first.
+
+def batches_in_turn(which: Q | None = None) -> QuerySet[Batch]:
+    """Running batches with queued pages (that match `which`), the one whose turn it is first.
 
     That is the one with the fewest pages running, and among those the one served longest ago.
     """
@@ -24,7 +27,9 @@ def batches_in_turn() -> QuerySet[Batch]:
     running = pages.filter(status=Page.Status.RUNNING).values("batch").annotate(n=Count("pk"))
     served = pages.filter(claimed_at__isnull=False).order_by("-claimed_at").values("claimed_at")[:1]
     return (
-        Batch.objects.filter(Exists(pages.filter(status=Page.Status.QUEUED)), status=Batch.Status.RUNNING)
+        Batch.objects.filter(
+            Exists(pages.filter(which or Q(), status=Page.Status.QUEUED)), status=Batch.Status.RUNNING
+        )
         .annotate(running=Coalesce(Subquery(running.values("n")), 0), served=Subquery(served))
         .order_by("running", F("served").asc(nulls_first=True), "created")
     )
@@ -34,11 +39,12 @@ class PageQuerySet(models.QuerySet["Page"]):
     """Many pages."""
 
     @transaction.atomic
-    def claim(self) -> "Page | None":
-        """Take in hand the next page of the batch whose turn it is, for one attempt."""
-        for batch in batches_in_turn()[:5]:
-            waiting = self.filter(batch=batch, status=Page.Status.QUEUED)
-            page = waiting.select_for_update(skip_locked=True).order_by("number").first()
+    def claim(self, *, big: bool = True) -> "Page | None":
+        """Take in hand the next page of the batch whose turn it is, for one attempt. `big`: it may be a big one."""
+        which = Q() if big else NOT_BIG
+        for batch in batches_in_turn(which)[:5]:
+            waiting = self.filter(which, batch=batch, status=Page.Status.QUEUED)
+            page = waiting.select_for_update(skip_locked=True).order_by("turn", "-weight", "number").first()
             if page and waiting.filter(pk=page.pk).update(
                 status=Page.Status.RUNNING,
                 attempt=F("attempt") + 1,
@@ -50,17 +56,49 @@ class PageQuerySet(models.QuerySet["Page"]):
 
     def add(self, batch: Batch, accepted: Iterable[tuple[SourceFile, Document]]) -> None:
         """The pages of accepted files, numbered on from those the batch has. Under the batch's lock."""
-        parts = [(source, index) for source, document in accepted for index in range(document.pages)]
+        parts = [
+            {"source": source, "index": index, "weight": document.megapixels_of(index)}
+            for source, document in accepted
+            for index in range(document.pages)
+        ]
         pages = (
-            Page(batch=batch, source=source, number=number, index=index)
-            for number, (source, index) in enumerate(parts, batch.total + 1)
+            Page(batch=batch, number=number, turn=number, **part)
+            for number, part in enumerate(parts, batch.total + 1)
         )
         self.bulk_create(pages, batch_size=1000)
         batch.count("total", len(parts))
 
+    def put_in_turn(self, slots: int) -> None:
+        """Pull heavy pages forward so that so many slots end at about the same time: see `turns`."""
+        queued = self.filter(status=Page.Status.QUEUED)
+        big = Sum("weight", filter=Q(weight__gte=BIG), default=0.0)
+        weighed = queued.exclude(weight=0).aggregate(
+            mean=Avg("weight", default=0.0), heaviest=Max("weight", default=0.0), big=big
+        )
+        load = Load(**weighed)
+        if load.even:
+            return
+        pks: dict[int, int] = {}
+
+        def last_first() -> Iterator[tuple[int, float]]:
+            for pk, number, weight in (
+                queued.order_by("-number").values_list("pk", "number", "weight").iterator()
+            ):
+                pks[number] = pk
+                yield number, weight
+
+        moved = [Page(pk=pks[number], turn=turn) for number, turn in turns(last_first(), load, slots)]
+        self.bulk_update(moved, ["turn"], batch_size=500)
+
     def waiting(self) -> "PageQuerySet":
         """Queued pages that a worker may claim."""
         return self.filter(status=Page.Status.QUEUED, batch__status=Batch.Status.RUNNING)
+
+    def wait_for_a_big_one(self) -> bool:
+        """Whether all that waits are big pages, and one is in hand: they have their turn after it."""
+        if self.waiting().filter(NOT_BIG).exists():
+            return False
+        return self.filter(~NOT_BIG, status=Page.Status.RUNNING).exists()
 
     def abandoned(self) -> "PageQuerySet":
         """Running pages whose worker has not been heard of within its lease."""
@@ -99,6 +137,8 @@ class Page(models.Model):
     source = models.ForeignKey(SourceFile, on_delete=models.CASCADE, related_name="pages")
     number = models.PositiveIntegerField()  # in the batch, from 1
     index = models.PositiveIntegerField()  # in the file, from 0
+    weight = models.FloatField(default=0.0)  # megapixels, as far as known before it is opened; 0: not known
+    turn = models.PositiveIntegerField(default=0)  # of its batch, the lowest is begun first: see `turns`
     options = models.JSONField(null=True, blank=True)  # where it is read otherwise than its batch
     status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED)
     attempt = models.PositiveIntegerField(default=0)
@@ -109,11 +149,15 @@ class Page(models.Model):
     height = models.PositiveIntegerField(null=True, blank=True)
     dpi = models.PositiveIntegerField(null=True, blank=True)
     rotation = models.PositiveSmallIntegerField(default=0)  # degrees clockwise to make it upright
+    skew = models.FloatField(
+        default=0.0
+    )  # degrees clockwise by which it was tilted then, and is straightened
     text = models.TextField(blank=True)
     confidence = models.FloatField(null=True, blank=True)  # mean over the words, 0–100
     seconds = models.FloatField(null=True, blank=True)
     engine = models.CharField(max_length=100, blank=True)
     note = models.TextField(blank=True)  # a remark for the user: where the text comes from, what is left out
+    recognised_before = models.BooleanField(default=False)  # its text is that of the same page, read earlier
     error_code = models.CharField(max_length=30, blank=True)
     error_message = models.TextField(blank=True)
 
@@ -132,6 +176,7 @@ class Page(models.Model):
         )
         indexes = (
             models.Index(fields=["batch", "status", "number"], name="page_batch_status"),
+            models.Index(fields=["batch", "status", "turn", "-weight", "number"], name="page_batch_turn"),
             models.Index(fields=["batch", "claimed_at"], name="page_batch_claimed"),
             models.Index(fields=["lease_expires_at"], name="page_lease", condition=Q(status="running")),
         )
@@ -142,6 +187,11 @@ class Page(models.Model):
     def reading_options(self) -> Options:
         """How it is read. Raises BadOptions."""
         return Options.parse(self.options or self.batch.options)
+
+    @property
+    def is_big(self) -> bool:
+        """Whether it takes so much memory that on a machine only one such page is read at a time."""
+        return self.weight >= BIG
 
     @property
     def image_path(self) -> Path:
@@ -163,8 +213,10 @@ class Page(models.Model):
             height=result.height,
             dpi=result.dpi,
             rotation=result.rotation,
+            skew=result.skew,
             engine=result.engine,
             note=result.note,
+            recognised_before=result.recognised_before,
         )
 
     def fail(self, error: OcrError) -> bool:

@@ -8,6 +8,7 @@ from batches.ocr.options import ROTATIONS, Options, PdfText, Preparation, Segmen
 from batches.ocr.presets import BUILT_IN, NamedOptions
 from batches.ocr.recognition import recognise
 from batches.ocr.results import TEXT_OF_PDF, PageResult, text_of
+from batches.ocr.traineddata import model_digests
 
 __all__ = [
     "BUILT_IN",
@@ -22,6 +23,7 @@ __all__ = [
     "Segmentation",
     "Word",
     "language_name",
+    "model_digests",
     "probe",
     "recognise",
     "stop",

@@ -24,6 +24,7 @@ class PageResult:
     rotation: int = 0  # degrees clockwise by which the page was turned
     skew: float = 0.0  # degrees clockwise by which it was tilted then, and has been straightened
     note: str = ""
+    recognised_before: bool = False  # not read this time
 
 
 def text_of(words: Iterable[Word]) -> str:

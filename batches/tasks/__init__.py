@@ -13,7 +13,8 @@ from celery.signals import worker_init
 
 from batches import ocr
 from batches.errors import EngineMissing
-from batches.models import Batch, Page, Trial
+from batches.models import Batch, Trial
+from batches.tasks.memory import claimed_page
 from batches.tasks.mending import mend
 from batches.tasks.preparing import prepare
 from batches.tasks.reading import read
@@ -34,9 +35,11 @@ def work() -> None:
     if may_be_tried() and (trial := Trial.objects.claim()):
         wake()
         try_out(trial)
-    elif page := Page.objects.claim():
-        wake()
-        read(page)
+        return
+    with claimed_page() as page:
+        if page:
+            wake()
+            read(page)
 
 
 @shared_task

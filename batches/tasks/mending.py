@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from django.db.models import QuerySet
 from batches.errors import WorkerLost
 from batches.events import publish
 from batches.models import MAX_LOSSES, Batch, Page, Trial, Upload
+from batches.tasks import recognised
 from batches.tasks.outcomes import end_if_done, settle
 from batches.tasks.tokens import wake
 
@@ -35,7 +37,7 @@ def mend() -> list[str]:
         _remove_abandoned,
         _remove_ownerless,
     ]
-    steps += [_remove_abandoned_uploads, _remove_ownerless_uploads]
+    steps += [_remove_abandoned_uploads, _remove_ownerless_uploads, recognised.bound, _heal_recognised]
     return [line for step in steps for line in step()]
 
 
@@ -77,8 +79,9 @@ def _end_batches() -> Iterator[str]:
 
 
 def _wake() -> Iterator[str]:
-    waiting = (Batch.objects.to_prepare(), Trial.objects.waiting(), Page.objects.waiting())
-    if any(work.exists() for work in waiting) and wake():
+    others = Batch.objects.to_prepare().exists() or Trial.objects.waiting().exists()
+    put = (others or Page.objects.waiting().exists()) and wake()
+    if put and (others or not Page.objects.wait_for_a_big_one()):
         yield "Work was waiting with no token for it: one was put"
 
 
@@ -132,6 +135,12 @@ def _remove_ownerless_uploads() -> Iterator[str]:
         if _is_stale(path) and not Upload.objects.filter(pk=path.name).exists():
             _remove(path)
             yield f"The file {path.name} belonged to no upload: removed"
+
+
+def _heal_recognised() -> Iterator[str]:
+    """A part of what was recognised before each time, and the next part the next time."""
+    part = int(time.time() / settings.SWEEP_SECONDS)
+    return recognised.heal(part, lambda path: _is_older(path, settings.LEASE_SECONDS))
 
 
 def _remove(path: Path) -> None:

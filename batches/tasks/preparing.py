@@ -2,13 +2,15 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.db.models import Count, Sum
 
 from batches import documents, ocr
-from batches.documents import Archive, Document
+from batches.documents import Archive, Document, Kind
 from batches.errors import OcrError, TooLarge, TooManyPages, WorkerLost
 from batches.events import EventType, change, publish
 from batches.files import digest
@@ -101,10 +103,30 @@ def _inspect_together(waiting: list[SourceFile]) -> Iterator[Outcome]:
     together = list(_of_a_kind(waiting))
     paths = [source.path for source in together]
     found = documents.inspect_all(paths, limits(), settings.TMP_DIR, nested=nested, within=PREPARE_SECONDS)
-    for source, outcome in zip(together, found, strict=False):
+    for source, outcome in zip(together, _weighed(found, paths), strict=False):
         if nested:
             source.sha256, source.size = digest(source.path)
         yield as_told(outcome, f"Looking at file {source.pk}") if isinstance(outcome, Exception) else outcome
+
+
+Found = Document | Archive | Exception
+
+
+def _weighed(found: list[Found], paths: list[Path]) -> list[Found]:
+    """The same, and of PDF files how large their pages are. Where that cannot be told, it is not known."""
+    pdfs = {n: paths[n] for n, document in enumerate(found) if getattr(document, "kind", None) is Kind.PDF}
+    if not pdfs:
+        return found
+    try:
+        weighed = documents.weigh_all(list(pdfs.values()), limits(), settings.TMP_DIR, within=PREPARE_SECONDS)
+    except OcrError as error:
+        logger.info("How large pages are is not known: %s", error)
+        return found
+    of = dict(zip(pdfs, weighed, strict=False))
+    return [
+        replace(document, megapixels=of[n]) if isinstance(document, Document) and n in of else document
+        for n, document in enumerate(found)
+    ]
 
 
 def _of_a_kind(waiting: list[SourceFile]) -> Iterator[SourceFile]:

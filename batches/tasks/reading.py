@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
 from batches import documents, ocr
-from batches.documents import RENDITION, Kind, Look, PageImage
+from batches.documents import RENDITION, Kind, Known, Look, PageImage
 from batches.errors import OcrError
 from batches.files import replacing
 from batches.models import Page, Trial
@@ -22,6 +22,7 @@ from batches.ocr import Options, PageResult, PdfText
 from batches.tasks.leases import kept
 from batches.tasks.limits import limits
 from batches.tasks.outcomes import as_told, settle
+from batches.tasks.recognised import Before
 
 logger = logging.getLogger(__name__)
 
@@ -85,9 +86,14 @@ def _recognise(page: Page, folder: Path) -> PageResult:
 
 
 def recognise(page: Page, options: Options, folder: Path) -> PageResult:
-    """Open the page in the private folder and read it with these options. Its image is there then."""
+    """Open the page in the private folder and read it with these options, unless that has been done before.
 
-    def look(more: int = 0) -> PageImage:
+    Its image is in the folder then.
+    """
+    started = time.monotonic()
+    before = Before(page.batch.owner_id, options, engine_name())
+
+    def look(more: int = 0, known: Known | None = None) -> PageImage:
         return documents.load_page(
             page.source.path,
             Kind(page.source.kind),
@@ -96,11 +102,17 @@ def recognise(page: Page, options: Options, folder: Path) -> PageResult:
             limits(),
             keep_text=options.pdf_text is PdfText.KEEP,
             look=Look(options.rotation, options.preparation, more),
+            known=known,
         )
 
-    return ocr.recognise(
-        look(), options, engine=engine_name(), timeout=settings.PAGE_TIMEOUT, look_again=look
+    image = look(known=before.knows)
+    if image.known:
+        return before.result(image, round(time.monotonic() - started, 2))
+    result = ocr.recognise(
+        image, options, engine=before.engine, timeout=settings.PAGE_TIMEOUT, look_again=look
     )
+    before.keep(image, result)
+    return result
 
 
 def keep_image(folder: Path, path: Path) -> None:

@@ -111,7 +111,8 @@ class LivePage {
   addRead(page) {
     const list = document.querySelector('[data-list="recent"] .recent');
     if (!list) return;
-    const sure = page.confidence === null ? "no text" : `${Math.round(page.confidence)} % sure`;
+    const before = page.recognised_before ? ", recognised before" : "";
+    const sure = (page.confidence === null ? "no text" : `${Math.round(page.confidence)} % sure`) + before;
     list.prepend(this.item(`page:${page.number}`, list, [
       this.pageLink(page.number), this.span("file", page.filename), this.span("confidence", sure),
     ]));

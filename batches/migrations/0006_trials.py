@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('batches', '0006_presets'),
+        ('batches', '0005_presets'),
     ]
 
     operations = [
