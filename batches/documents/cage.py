@@ -151,13 +151,9 @@ def load_page(
     )
     with well_formed():
         words = answer.pop("words")
-        page = PageImage(
-            folder,
-            words=None if words is None else tuple(Word(*row) for row in words),
-            gray_size=tuple(answer.pop("gray_size")),
-            doubts=tuple(answer.pop("doubts")),
-            **answer,
-        )
+        pairs = {name: tuple(map(int, answer.pop(name, ()))) for name in ("gray_size", "doubts")}
+        words = None if words is None else tuple(Word(*row) for row in words)
+        page = PageImage(folder, words=words, **pairs, **answer)
         if (page.digest, page.known) != (question.digest, question.answer is not None):
             raise ValueError("another page than the one that was asked about")
         _check_files(page)
@@ -189,7 +185,8 @@ def _check_files(page: PageImage) -> None:
         raise ValueError("a way to another file")
     if page.words is None and not page.known:
         with page.gray.open("rb") as file:
-            whole = os.fstat(file.fileno()).st_size > page.gray_size[0] * page.gray_size[1] > 0
+            width, height = page.gray_size
+            whole = os.fstat(file.fileno()).st_size > width * height > 0
             if not whole or file.read(4) != b"II*\0":
                 raise ValueError("not the page that was promised")
     page.rendition.stat()
