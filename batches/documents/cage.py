@@ -5,18 +5,12 @@ its own process group, limits on memory, processor time and file size, a clean e
 A process that breaks them ends alone. The helper ends with the thread, its children with the helper.
 """
 
-import json
 import logging
 import os
-import socket
-import subprocess
-import sys
 import tempfile
-import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +26,12 @@ from batches.errors import (
     TooLarge,
     UnsupportedType,
 )
+from batches.helper import Helper, Own
 
 logger = logging.getLogger(__name__)
 
-PROJECT = Path(__file__).parents[2]
 # Each process maps its memory anew: huge pages, where the system has them, save a third of a page's time.
-ENVIRONMENT = {"LC_ALL": "C.UTF-8", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 GRACE = 5.0  # seconds for the helper to notice that a process has run out of time
 UNPACKED_A_SECOND = 40 * 1024**2  # bytes, on a slow disk
 TOLD = {
@@ -173,71 +167,26 @@ class _well_formed:  # noqa: N801 # reads as a phrase
 # ------------------------------------------------------------------ the helper
 
 
-class Helper:
-    """One helper process. Not for several threads at once."""
-
-    def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "batches.documents.caged", str(theirs.fileno()), str(os.getpid())]
-        env = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(PROJECT)} | ENVIRONMENT
-        with theirs:
-            self.process = subprocess.Popen(
-                command,
-                env=env,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C in a terminal is for the worker, which finishes its page
-            )
-        self.connection = Connection(ours.detach())
-
-    def ask(self, request: dict[str, Any], seconds: float) -> list[dict[str, Any]]:
-        """The answers to the request. Raises EOFError or OSError if the helper is gone, or does not answer."""
-        self.connection.send_bytes(json.dumps(request).encode())
-        if not self.connection.poll(seconds):
-            raise EOFError
-        answers = json.loads(self.connection.recv_bytes())
-        assert isinstance(answers, list)
-        return answers
-
-    def close(self) -> None:
-        """End it, and what it has in hand."""
-        self.connection.close()
-        self.process.kill()
-        self.process.wait()
-
-    def __del__(self) -> None:
-        with suppress(Exception):
-            self.close()
-
-
-class _Mine(threading.local):
-    """Each thread's own helper, started when first needed, by the process that asks."""
-
-    helper: Helper | None = None
-    pid = 0
-
-
-_mine = _Mine()
+_mine: Own[Helper] = Own()
 
 
 def _helper() -> Helper:
-    if _mine.helper is None or _mine.pid != os.getpid() or _mine.helper.process.poll() is not None:
-        _mine.helper, _mine.pid = Helper(), os.getpid()
-    return _mine.helper
+    return _mine.get(lambda: Helper(["-m", "batches.documents.caged"], ENVIRONMENT))
 
 
 def _ask(what: str, folder: Path, limits: Limits, **arguments: Any) -> list[dict[str, Any]]:
     request = {"do": what, "folder": str(folder), "limits": asdict(limits)} | arguments
     helper = _helper()
     try:
-        return helper.ask(request, arguments.get("begin_within", 0) + limits.seconds + GRACE)
+        answers: list[dict[str, Any]] = helper.ask(
+            request, arguments.get("begin_within", 0) + limits.seconds + GRACE
+        )
     except BaseException as error:  # a time limit of ours among them: what the helper does now is unknown
-        _mine.helper = None
-        helper.close()
+        _mine.end()
         if isinstance(error, EOFError | OSError):
             raise OutOfMemory from error  # nothing else ends a helper that reads no user's bytes
         raise
+    return answers
 
 
 def _ask_one(what: str, folder: Path, limits: Limits, **arguments: Any) -> dict[str, Any]:
@@ -260,7 +209,4 @@ def _error_told(answer: dict[str, Any]) -> Exception | None:
 
 def stop_helper() -> None:
     """End this thread's helper, if it has one. The next request starts another."""
-    if helper := _mine.helper:
-        _mine.helper = None
-        if _mine.pid == os.getpid():
-            helper.close()
+    _mine.end()
