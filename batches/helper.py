@@ -25,7 +25,7 @@ class Helper:
     """
 
     def __init__(
-        self, arguments: Sequence[str], environment: Mapping[str, str], stderr: IO[bytes] | None = None
+        self, arguments: Sequence[str], environment: dict[str, str], stderr: IO[bytes] | None = None
     ) -> None:
         ours, theirs = socket.socketpair()
         command = [sys.executable, *arguments, str(theirs.fileno()), str(os.getpid())]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
@@ -100,7 +101,7 @@ def _problems(batch: Batch) -> dict[str, Any]:
 
 def _retry_form() -> RetryForm | None:
     try:
-        return RetryForm(languages=ocr.probe().languages)
+        return RetryForm(languages=ocr.probe(settings.OCR_ENGINE).languages)
     except OcrError:
         return None  # without an engine nothing can be read again; the page says why all the same
 
@@ -171,7 +172,7 @@ def batch_retry(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Read again what failed or was cancelled: all of it, the pages chosen, or those of one reason."""
     batch = _commanded(request, pk, "change_batch")
     try:
-        form = RetryForm(request.POST, languages=ocr.probe().languages)
+        form = RetryForm(request.POST, languages=ocr.probe(settings.OCR_ENGINE).languages)
         if form.is_valid():
             options = form.options(batch.reading_options())
             if not services.retry_batch(batch, form.which(), options=options):

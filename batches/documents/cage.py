@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 GRACE = 5.0  # seconds for the helper to notice that a process has run out of time
 UNPACKED_A_SECOND = 40 * 1024**2  # bytes, on a slow disk
+MEASURED = ("open", "prepare")  # stages of a page that are over when it comes out of the cage
 TOLD = {
     error.__name__: error
     for error in (
@@ -115,9 +116,9 @@ def load_page(
     )
     with _well_formed():
         words = answer.pop("words")
-        page = PageImage(
-            folder, words=None if words is None else tuple(Word(*row) for row in words), **answer
-        )
+        answer["words"] = None if words is None else tuple(Word(*row) for row in words)
+        answer["seconds"] = {stage: float(answer["seconds"].get(stage, 0)) for stage in MEASURED}
+        page = PageImage(folder, **answer)
         _check_files(page)
     return page
 

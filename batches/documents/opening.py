@@ -11,6 +11,7 @@ from batches.documents.kinds import Kind, kind_of
 from batches.documents.pages import Document, Limits
 from batches.documents.pdf import inspect_pdf, load_pdf_page
 from batches.errors import CorruptFile, SourceMissing, TooLarge
+from batches.stages import Stages
 
 
 def inspect(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
@@ -46,12 +47,14 @@ def load_page(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
     if not path.exists():
         raise SourceMissing
     rotation = int(request["rotation"])
-    if kind is Kind.PDF:
-        keep_text = bool(request["keep_text"]) and not rotation  # who turns a page wants it read
-        page = load_pdf_page(path, index, folder, limits, keep_text=keep_text, rotation=rotation)
-    else:
-        page = load_image(path, kind, index, folder, limits, rotation=rotation)
-    answer = vars(page) | {"words": page.words}
+    stages = Stages()
+    with stages.measure("open"):
+        if kind is Kind.PDF:
+            keep_text = bool(request["keep_text"]) and not rotation  # who turns a page wants it read
+            page = load_pdf_page(path, index, folder, limits, keep_text=keep_text, rotation=rotation)
+        else:
+            page = load_image(path, kind, index, folder, limits, rotation=rotation)
+    answer = vars(page) | {"words": page.words, "seconds": stages.seconds}
     del answer["folder"]
     return answer
 

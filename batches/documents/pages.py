@@ -1,6 +1,7 @@
 """What is told of files and pages, and the limits under which they are opened."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,6 +75,7 @@ class PageImage:
     blank: bool = False
     note: str = ""
     words: tuple[Word, ...] | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)  # by stage, as measured in the cage
 
     @property
     def gray(self) -> Path:

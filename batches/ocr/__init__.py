@@ -1,7 +1,7 @@
 """Reading a page image: how (`options`), by what (`engines`), and what came of it (`results`). Knows no Django."""
 
 from batches.documents import Word
-from batches.ocr.command import stop
+from batches.ocr.ending import stop
 from batches.ocr.engines import Engine, probe
 from batches.ocr.options import ROTATIONS, Options, PdfText, Preparation, Segmentation
 from batches.ocr.recognition import recognise

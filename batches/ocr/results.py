@@ -1,7 +1,7 @@
 """What one page says: words, text, confidence."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from batches.documents import Word
@@ -23,6 +23,7 @@ class PageResult:
     seconds: float
     rotation: int = 0  # degrees clockwise by which the page was turned
     note: str = ""
+    timings: Mapping[str, float] = field(default_factory=dict)  # seconds by stage (`batches.stages`)
 
 
 def text_of(words: Iterable[Word]) -> str:

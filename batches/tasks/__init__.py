@@ -10,6 +10,7 @@ from typing import Any
 
 from celery import shared_task
 from celery.signals import worker_init
+from django.conf import settings
 
 from batches import ocr
 from batches.errors import EngineMissing
@@ -47,7 +48,7 @@ def sweep() -> None:
 def probe_engine(**kwargs: Any) -> None:
     """Say at start-up what reads, or that nothing can."""
     try:
-        engine = ocr.probe()
-        logger.info("Tesseract %s reads %s", engine.version, ", ".join(engine.languages))
+        engine = ocr.probe(settings.OCR_ENGINE)
+        logger.info("%s reads %s", engine.name, ", ".join(engine.languages))
     except EngineMissing as error:
         logger.critical("%s", error)

@@ -18,7 +18,7 @@ from batches.documents import Kind
 from batches.errors import OcrError
 from batches.files import replacing
 from batches.models import Page
-from batches.ocr import PageResult, PdfText
+from batches.ocr import Engine, PageResult, PdfText
 from batches.tasks.leases import kept
 from batches.tasks.limits import limits
 from batches.tasks.outcomes import as_told, settle
@@ -93,7 +93,7 @@ def _recognise(page: Page, folder: Path) -> PageResult:
     )
     with replacing(page.image_path) as temporary:
         shutil.copyfile(image.rendition, temporary)
-    return ocr.recognise(image, options, engine=engine_name(), timeout=settings.PAGE_TIMEOUT)
+    return ocr.recognise(image, options, engine=engine(), timeout=settings.PAGE_TIMEOUT)
 
 
 def _write_words(page: Page, result: PageResult) -> None:
@@ -124,6 +124,6 @@ def _save(page: Page, outcome: PageResult | OcrError | None) -> bool:
 
 
 @cache
-def engine_name() -> str:
-    """The engine as it is recorded with each page. Asked once a process, and those are short-lived."""
-    return f"Tesseract {ocr.probe().version}"
+def engine() -> Engine:
+    """What reads here. Asked once a process, and those are short-lived."""
+    return ocr.probe(settings.OCR_ENGINE)
