@@ -4,8 +4,15 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-# Decoded or drawn; mended; read by the engine; its answer made words; files written; saved and told.
-STAGES = ("open", "prepare", "recognise", "parse", "write", "event")
+# In their order, and what people call them.
+STAGES = {
+    "open": "Opening the file",
+    "prepare": "Preparing the image",
+    "recognise": "Recognising",
+    "parse": "Taking over the words",
+    "write": "Writing files",
+    "event": "Saving and telling",
+}
 
 
 class Stages:

@@ -30,6 +30,7 @@ from batches.health import readiness
 from batches.models import Batch, Page, SourceFile
 from batches.names import attachment
 from batches.problems import problems_of
+from batches.stages import STAGES
 
 BATCHES_A_PAGE = 50
 RECENT_PAGES = 20  # in the live page's feed
@@ -82,8 +83,17 @@ def batch_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "snapshot": snapshot(batch),
         "recent": pages.filter(status=Page.Status.SUCCEEDED).order_by("-claimed_at")[:RECENT_PAGES],
         "hints": batch.files.exclude(note="")[:HINTS_SHOWN],
+        "engines": batch.pages.engines(),
+        "stages": _stages(batch) if request.user.is_staff else [],
     } | _problems(batch)
     return render(request, "batches/detail.html", context)
+
+
+def _stages(batch: Batch) -> list[tuple[str, float, float]]:
+    """Where the time of a page goes: each stage, its seconds and its percentage of them all."""
+    seconds = batch.pages.mean_seconds()
+    together = sum(seconds.values()) or 1.0
+    return [(STAGES[stage], mean, 100 * mean / together) for stage, mean in seconds.items()]
 
 
 @login_required

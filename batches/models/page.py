@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from django.db import models, transaction
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce, Now
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast, Coalesce, Now
 
 from batches.documents import Document
 from batches.errors import OcrError
 from batches.models.batch import Batch, lease
 from batches.models.source import SourceFile
 from batches.ocr import Options, PageResult
+from batches.stages import STAGES
 
 
 def batches_in_turn() -> QuerySet[Batch]:
@@ -28,6 +30,13 @@ def batches_in_turn() -> QuerySet[Batch]:
         .annotate(running=Coalesce(Subquery(running.values("n")), 0), served=Subquery(served))
         .order_by("running", F("served").asc(nulls_first=True), "created")
     )
+
+
+PAGES_MEASURED = 1000  # that bounds what an average costs; older ones say little of what comes
+
+
+def _seconds_of(stage: str) -> Cast:
+    return Cast(KeyTextTransform(stage, "timings"), models.FloatField())
 
 
 class PageQuerySet(models.QuerySet["Page"]):
@@ -65,6 +74,18 @@ class PageQuerySet(models.QuerySet["Page"]):
     def abandoned(self) -> "PageQuerySet":
         """Running pages whose worker has not been heard of within its lease."""
         return self.filter(status=Page.Status.RUNNING, lease_expires_at__lt=Now())
+
+    def engines(self) -> list[str]:
+        """What has read them, by name."""
+        return list(self.exclude(engine="").order_by("engine").values_list("engine", flat=True).distinct())
+
+    def mean_seconds(self) -> dict[str, float]:
+        """Seconds a page by stage, over those that were read last; empty where nothing was measured."""
+        measured = self.filter(status=Page.Status.SUCCEEDED).exclude(timings={}).order_by("-claimed_at")
+        sums = {stage: Sum(_seconds_of(stage)) for stage in STAGES}
+        found = measured[:PAGES_MEASURED].aggregate(pages=Count("pk"), **sums)
+        pages = found.pop("pages")
+        return {stage: (seconds or 0.0) / pages for stage, seconds in found.items()} if pages else {}
 
     def cancel_queued(self) -> int:
         """None of them will be read. Answers how many that were."""
@@ -109,6 +130,7 @@ class Page(models.Model):
     confidence = models.FloatField(null=True, blank=True)  # mean over the words, 0–100
     seconds = models.FloatField(null=True, blank=True)
     engine = models.CharField(max_length=100, blank=True)
+    timings = models.JSONField(default=dict, blank=True)  # seconds by stage, see `batches.stages`
     note = models.TextField(blank=True)  # a remark for the user: where the text comes from, what is left out
     error_code = models.CharField(max_length=30, blank=True)
     error_message = models.TextField(blank=True)
@@ -129,6 +151,7 @@ class Page(models.Model):
         indexes = (
             models.Index(fields=["batch", "status", "number"], name="page_batch_status"),
             models.Index(fields=["batch", "claimed_at"], name="page_batch_claimed"),
+            models.Index(fields=["batch", "engine"], name="page_batch_engine"),
             models.Index(fields=["lease_expires_at"], name="page_lease", condition=Q(status="running")),
         )
 
@@ -161,11 +184,18 @@ class Page(models.Model):
             rotation=result.rotation,
             engine=result.engine,
             note=result.note,
+            timings=dict(result.timings),
         )
 
     def fail(self, error: OcrError) -> bool:
         """This attempt could not read the page."""
         return self._end(self.Status.FAILED, error_code=error.code, error_message=str(error))
+
+    def told(self, seconds: float) -> None:
+        """Saving and telling that it was read took so long: known only after the fact."""
+        self.timings |= {"event": round(seconds, 4)}
+        mine = Page.objects.filter(pk=self.pk, status=self.Status.SUCCEEDED, attempt=self.attempt)
+        mine.update(timings=self.timings)
 
     def lose(self) -> bool:
         """The worker of this attempt is gone: back into the queue."""

@@ -6,7 +6,8 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from batches.errors import OcrError
 from batches.files import replacing
 from batches.models import Page
 from batches.ocr import Engine, PageResult, PdfText
+from batches.stages import Stages
 from batches.tasks.leases import kept
 from batches.tasks.limits import limits
 from batches.tasks.outcomes import as_told, settle
@@ -37,7 +39,7 @@ def read(page: Page) -> None:
             outcome = _read(page, folder)
     if in_hand.unwanted and isinstance(outcome, OcrError):
         outcome = None
-    if _save(page, outcome):
+    if _save_and_tell(page, outcome):
         _remove_leftovers(page)
     else:
         page.words_path(page.attempt).unlink(missing_ok=True)
@@ -71,15 +73,17 @@ class InHand:
 
 
 def _read(page: Page, folder: Path) -> PageResult | OcrError:
+    stages = Stages()
     try:
-        result = _recognise(page, folder)
-        _write_words(page, result)
+        result = _recognise(page, folder, stages)
+        with stages.measure("write"):
+            _write_words(page, result)
     except Exception as error:
         return as_told(error, f"Reading page {page.number} of batch {page.batch_id}")
-    return result
+    return replace(result, timings={**result.timings, **stages.seconds})
 
 
-def _recognise(page: Page, folder: Path) -> PageResult:
+def _recognise(page: Page, folder: Path, stages: Stages) -> PageResult:
     options = page.reading_options()
     kind = Kind(page.source.kind)
     image = documents.load_page(
@@ -91,7 +95,7 @@ def _recognise(page: Page, folder: Path) -> PageResult:
         keep_text=options.pdf_text is PdfText.KEEP,
         rotation=options.rotation,
     )
-    with replacing(page.image_path) as temporary:
+    with stages.measure("write"), replacing(page.image_path) as temporary:
         shutil.copyfile(image.rendition, temporary)
     return ocr.recognise(image, options, engine=engine(), timeout=settings.PAGE_TIMEOUT)
 
@@ -109,6 +113,16 @@ def _remove_leftovers(page: Page) -> None:
         path.unlink(missing_ok=True)
     for attempt in range(1, page.attempt):
         page.words_path(attempt).unlink(missing_ok=True)
+
+
+def _save_and_tell(page: Page, outcome: PageResult | OcrError | None) -> bool:
+    stages = Stages()
+    with stages.measure("event"):
+        saved = _save(page, outcome)
+    if saved and isinstance(outcome, PageResult):
+        with suppress(DatabaseError):  # it was read and told, whatever is known of that
+            page.told(stages.seconds["event"])
+    return saved
 
 
 def _save(page: Page, outcome: PageResult | OcrError | None) -> bool:
