@@ -63,7 +63,9 @@ OCR_ENGINE = env.str("OCR_ENGINE", "pytesseract", validate=validate.OneOf(["pyte
 WORKER_SLOTS = env.int("WORKER_SLOTS", os.cpu_count() or 1)
 # page timeout < soft limit < hard limit < visibility timeout: each guard fires only where the one before
 # it did not. A page is opened, and may be recognised twice (see ocr.recognise), hence the factor.
-SOFT_LIMIT = OPEN_TIMEOUT + 2 * PAGE_TIMEOUT + 30
+# A message is good for pages that are begun within some seconds.
+WORK_SECONDS = 5
+SOFT_LIMIT = WORK_SECONDS + OPEN_TIMEOUT + 2 * PAGE_TIMEOUT + 30
 HARD_LIMIT = SOFT_LIMIT + 15
 LEASE_SECONDS = env.int("LEASE_SECONDS", 45)  # renewed every few seconds while a page is in hand
 SWEEP_SECONDS = env.int("SWEEP_SECONDS", 20)

@@ -6,10 +6,12 @@ A token that finds nothing to do ends. The broker may lose them all: the sweep p
 """
 
 import logging
+import mmap
+import time
 from typing import Any
 
 from celery import shared_task
-from celery.signals import worker_init
+from celery.signals import worker_init, worker_shutting_down
 from django.conf import settings
 
 from batches import ocr
@@ -20,20 +22,31 @@ from batches.tasks.preparing import prepare
 from batches.tasks.reading import read
 from batches.tasks.tokens import drop_waiting_sweeps, wake
 
-__all__ = ["mend", "prepare", "read", "sweep", "wake", "work"]
+__all__ = ["mend", "prepare", "read", "sweep", "wake", "work", "work_on"]
 
 logger = logging.getLogger(__name__)
 
 
-@shared_task
-def work() -> None:
-    """Look at files for a second, if any wait; then read a page, if any waits."""
+@shared_task(name="batches.tasks.work")
+def work_on() -> None:
+    """Do one piece of work after the other for some seconds, each from the batch whose turn it is.
+
+    A message costs more than a claim. Once the worker is to stop, nothing more is begun.
+    """
+    until = time.monotonic() + settings.WORK_SECONDS
+    while work() and time.monotonic() < until and not is_stopping():
+        pass
+
+
+def work() -> bool:
+    """Look at files for a second, if any wait; then read a page, if any waits. False: there was nothing to do."""
     if batch := Batch.objects.claim_preparation():
         wake()
         prepare(batch)
     if page := Page.objects.claim():
         wake()
         read(page)
+    return bool(batch or page)
 
 
 @shared_task
@@ -42,6 +55,20 @@ def sweep() -> None:
     drop_waiting_sweeps()
     for line in mend():
         logger.warning("%s", line)
+
+
+_stopping = mmap.mmap(-1, 1)  # one byte that the worker shares with the processes of its pool: they are forks
+
+
+@worker_shutting_down.connect
+def stop_after_this(**kwargs: Any) -> None:
+    """The pages in hand are read to their end, and no others."""
+    _stopping[0] = 1
+
+
+def is_stopping() -> bool:
+    """Whether this process's worker has been told to end."""
+    return bool(_stopping[0])
 
 
 @worker_init.connect
