@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 
 # Everything runs on SQLite; what depends on the database runs on PostgreSQL too.
-ON_POSTGRESQL := $(addprefix tests/test_,models.py events.py services.py retry.py races.py sweep.py trials.py drafts.py end_to_end.py faults.py order.py recognised_store.py)
+ON_POSTGRESQL := $(addprefix tests/test_,models.py events.py services.py retry.py races.py sweep.py trials.py drafts.py end_to_end.py faults.py order.py recognised_store.py timings.py)
 # Four at a time: most of the time goes into waiting for processes to start and faults to heal.
 TOGETHER := -n 4 --dist worksteal
 

@@ -4,17 +4,15 @@ Saved first, broadcast after the commit: the database is the truth, the broadcas
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal, NotRequired, TypedDict
 from uuid import UUID
 
-from asgiref.sync import async_to_sync
-from channels.layers import get_channel_layer
 from django.db import transaction
 
+from batches.doorbell import ring
 from batches.models import Batch, BatchEvent, Page, SourceFile
 
 logger = logging.getLogger(__name__)
@@ -228,7 +226,6 @@ def _broadcast(batch_id: UUID, seq: int, events: list[Event]) -> None:
     """Ring the doorbell. Whatever goes wrong costs delay and nothing else: sockets look for themselves."""
     message = {"type": "batch.events", "seq": seq, "events": events}
     try:
-        send: Callable[..., None] = async_to_sync(get_channel_layer().group_send)
-        send(group_name(batch_id), message)
+        ring(group_name(batch_id), message)
     except Exception as error:  # the layer's backend decides what it raises
         logger.warning("Event %s of batch %s was saved but not broadcast: %s", seq, batch_id, error)

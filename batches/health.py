@@ -18,8 +18,8 @@ ANSWER_WITHIN = 2.0  # seconds for a worker
 
 def engine_state() -> str:
     """The engine as it is shown to an operator. Raises EngineMissing."""
-    engine = ocr.probe()
-    return f"Tesseract {engine.version}: {', '.join(engine.languages)}"
+    engine = ocr.probe(settings.OCR_ENGINE)
+    return f"{engine.name}: {', '.join(engine.languages)}"
 
 
 def database_state() -> str:

@@ -81,7 +81,7 @@ def _form(request: HttpRequest, owner: User, draft: UUID | None) -> NewBatchForm
         request.FILES or None,
         initial={"submission": draft} if draft else None,
         owner=owner,
-        languages=ocr.probe().languages,
+        languages=ocr.probe(settings.OCR_ENGINE).languages,
         max_bytes=settings.MAX_FILE_BYTES,
         draft=list(Upload.objects.of_draft(owner, draft)) if draft else [],
         latest=_latest_preset(owner),

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
@@ -99,7 +100,7 @@ def preset_delete(request: HttpRequest, pk: UUID) -> HttpResponse:
 def _installed() -> list[str]:
     """The languages that can be read; none without an engine: presets may be kept all the same."""
     try:
-        return list(ocr.probe().languages)
+        return list(ocr.probe(settings.OCR_ENGINE).languages)
     except EngineMissing:
         return []
 

@@ -74,7 +74,7 @@ def create_batch(
     """
     if batch := submitted(owner, submission):
         return batch
-    ocr.probe().check_languages(options.languages)
+    ocr.probe(settings.OCR_ENGINE).check_languages(options.languages)
     batch = Batch(
         owner=owner,
         name=shown(name, 200),
@@ -235,7 +235,7 @@ def retry_batch(
     Raises LanguageMissing or EngineMissing.
     """
     if options:
-        ocr.probe().check_languages(options.languages)
+        ocr.probe(settings.OCR_ENGINE).check_languages(options.languages)
     locked = Batch.objects.locked_if_there(batch.pk)
     return _retry(locked, which, statuses, options) if locked else 0
 

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
@@ -39,7 +40,7 @@ def _try(request: HttpRequest, batch: Batch) -> HttpResponse:
     if not form.is_valid():
         return _show(request, batch, form)
     try:
-        engine = ocr.probe()
+        engine = ocr.probe(settings.OCR_ENGINE)
         presets = [(preset.name, _options(batch, preset, engine)) for preset in form.chosen()]
         if services.try_presets(batch, form.cleaned_data["pages"], presets):
             return redirect("batches:try", batch.pk)

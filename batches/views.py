@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
@@ -31,6 +32,7 @@ from batches.names import attachment
 from batches.ocr.presets import in_words
 from batches.pictures import picture
 from batches.problems import problems_of
+from batches.stages import STAGES
 
 BATCHES_A_PAGE = 50
 RECENT_PAGES = 20  # in the live page's feed
@@ -72,8 +74,17 @@ def batch_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "recent": pages.filter(status=Page.Status.SUCCEEDED).order_by("-claimed_at")[:RECENT_PAGES],
         "reading": in_words(batch.options),
         "hints": batch.files.exclude(note="")[:HINTS_SHOWN],
+        "engines": batch.pages.engines(),
+        "stages": _stages(batch) if request.user.is_staff else [],
     } | _problems(batch)
     return render(request, "batches/detail.html", context)
+
+
+def _stages(batch: Batch) -> list[tuple[str, float, float]]:
+    """Where the time of a page goes: each stage, its seconds and its percentage of them all."""
+    seconds = batch.pages.mean_seconds()
+    together = sum(seconds.values()) or 1.0
+    return [(STAGES[stage], mean, 100 * mean / together) for stage, mean in seconds.items()]
 
 
 @login_required
@@ -91,7 +102,7 @@ def _problems(batch: Batch) -> dict[str, Any]:
 
 def _retry_form() -> RetryForm | None:
     try:
-        return RetryForm(languages=ocr.probe().languages)
+        return RetryForm(languages=ocr.probe(settings.OCR_ENGINE).languages)
     except OcrError:
         return None  # without an engine nothing can be read again; the page says why all the same
 
@@ -162,7 +173,7 @@ def batch_retry(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Read again what failed or was cancelled: all of it, the pages chosen, or those of one reason."""
     batch = commanded_batch(request, pk, "change_batch")
     try:
-        form = RetryForm(request.POST, languages=ocr.probe().languages)
+        form = RetryForm(request.POST, languages=ocr.probe(settings.OCR_ENGINE).languages)
         if form.is_valid():
             options = form.options(batch.reading_options())
             if not services.retry_batch(batch, form.which(), options=options):

@@ -23,7 +23,7 @@ import pypdfium2 as pdfium
 from batches import documents, ocr
 from batches.documents import Document, Limits, Look, PageImage
 from batches.errors import OcrError
-from batches.ocr import Options, PdfText, Preparation, Segmentation
+from batches.ocr import Engine, Options, PdfText, Preparation, Segmentation
 from benchmarks.error_rates import error_rates
 from benchmarks.samples import Measured, Sample, samples_in
 
@@ -52,17 +52,17 @@ class Reading:
 # ------------------------------------------------------------------ reading
 
 
-def read(sample: Sample, options: Options) -> tuple[Measured, str, str]:
+def read(sample: Sample, options: Options, engine: Engine) -> tuple[Measured, str, str]:
     """What the product makes of the file; its text; what it remarks. What fails has no text."""
     started = time.monotonic()
-    pages = list(_read_pages(sample.path, options))
+    pages = list(_read_pages(sample.path, options, engine))
     text = "\n\n".join(text for text, _ in pages)
     seconds = time.monotonic() - started
     remarks = dict.fromkeys(remark for _, remark in pages if remark)
     return Measured(error_rates(sample.truth, text), seconds), text, "; ".join(remarks)
 
 
-def _read_pages(path: Path, options: Options) -> Iterator[tuple[str, str]]:
+def _read_pages(path: Path, options: Options, engine: Engine) -> Iterator[tuple[str, str]]:
     """Text and remark of each page, or the failure of the file."""
     try:
         document = documents.inspect(path, Limits())
@@ -72,7 +72,7 @@ def _read_pages(path: Path, options: Options) -> Iterator[tuple[str, str]]:
         return
     for index in range(document.pages):
         try:
-            result = _read_page(path, document, index, options)
+            result = _read_page(path, document, index, options, engine)
         except OcrError as error:
             yield "", _told(error)
         else:
@@ -83,7 +83,9 @@ def _told(error: OcrError) -> str:
     return f"{error.code}: {error}"
 
 
-def _read_page(path: Path, document: Document, index: int, options: Options) -> ocr.PageResult:
+def _read_page(
+    path: Path, document: Document, index: int, options: Options, engine: Engine
+) -> ocr.PageResult:
     with tempfile.TemporaryDirectory(prefix="ocr-accuracy-") as folder:
 
         def look(more: int = 0) -> PageImage:
@@ -92,7 +94,7 @@ def _read_page(path: Path, document: Document, index: int, options: Options) -> 
                 path, document.kind, index, Path(folder), Limits(), keep_text=False, look=how
             )
 
-        return ocr.recognise(look(), options, engine="", timeout=SECONDS_A_PAGE, look_again=look)
+        return ocr.recognise(look(), options, engine=engine, timeout=SECONDS_A_PAGE, look_again=look)
 
 
 def read_plainly(sample: Sample) -> Measured:
@@ -137,6 +139,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--preparation", type=Preparation, default=Options().preparation)
     parser.add_argument("--segmentation", type=Segmentation, default=Options().segmentation)
+    parser.add_argument("--engine", choices=["pytesseract", "tesserocr"], default="pytesseract")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write what was read there, NAME.txt")
     return parser.parse_args()
 
@@ -150,7 +153,7 @@ def compare(sample: Sample, chosen: argparse.Namespace) -> Reading:
         preparation=chosen.preparation,
     )
     known = sample.baseline if chosen.no_baseline_time else None
-    ours, text, remark = read(sample, options)
+    ours, text, remark = read(sample, options, ocr.probe(chosen.engine))
     if chosen.out:
         (chosen.out / f"{sample.path.stem}.txt").write_text(text, "utf-8")
     return Reading(sample, known or read_plainly(sample), ours, text, remark)

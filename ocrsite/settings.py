@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import django_stubs_ext
-from environs import Env
+from environs import Env, validate
 from kombu import Queue
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
@@ -61,11 +61,15 @@ RECOGNISED_BYTES = env.int("RECOGNISED_BYTES", 2 * 1024**3)  # of earlier result
 
 # ---------------------------------------------------------------- reading
 PAGE_TIMEOUT = env.int("PAGE_TIMEOUT", 120)  # seconds for one recognition
+# What reads: the system's Tesseract, or the newer one that tesserocr brings and that stays in memory.
+OCR_ENGINE = env.str("OCR_ENGINE", "pytesseract", validate=validate.OneOf(["pytesseract", "tesserocr"]))
 WORKER_SLOTS = env.int("WORKER_SLOTS", memory.slots(os.cpu_count() or 1, memory.available()))
 # page timeout < soft limit < hard limit < visibility timeout: each guard fires only where the one before
 # it did not. A page is opened again, and recognised again, where the first reading gave little: other ways may
 # take as long as half the page timeout, their last one as much again, and one more run (see ocr.recognition).
-SOFT_LIMIT = 3 * OPEN_TIMEOUT + 3 * PAGE_TIMEOUT + 30
+# A message is good for pages that are begun within some seconds.
+WORK_SECONDS = 5
+SOFT_LIMIT = WORK_SECONDS + 3 * OPEN_TIMEOUT + 3 * PAGE_TIMEOUT + 30
 HARD_LIMIT = SOFT_LIMIT + 15
 LEASE_SECONDS = env.int("LEASE_SECONDS", 45)  # renewed every few seconds while a page is in hand
 SWEEP_SECONDS = env.int("SWEEP_SECONDS", 20)

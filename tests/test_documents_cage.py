@@ -23,6 +23,7 @@ from batches.errors import (
     TooLarge,
     UnsupportedType,
 )
+from batches.helper import Helper
 from tests.conftest import wait_for
 from tests.scans import scan, write_scans
 from tests.test_faults import children
@@ -39,7 +40,7 @@ def slow_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def helper() -> cage.Helper:
+def helper() -> Helper:
     """This thread's helper, which a request has started."""
     mine = cage._mine.helper
     assert mine

@@ -25,7 +25,7 @@ def load(path: Path, index: int = 0, *, keep_text: bool = True, limits: Limits =
 
 
 def text_of(page: PageImage) -> str:
-    return ocr.recognise(page, ocr.Options(), engine="", timeout=60).text
+    return ocr.recognise(page, ocr.Options(), engine=ocr.probe(), timeout=60).text
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_real_text_is_kept_with_its_boxes(tmp_path: Path):
     page = load(write_text_pdf(tmp_path / "letter.pdf", list(LINES)))
     assert (page.note, page.dpi, page.width, page.height) == (TAKEN, 200, 1700, 2200)
     assert not page.gray.exists()
-    result = ocr.recognise(page, ocr.Options(), engine="Tesseract", timeout=60)
+    result = ocr.recognise(page, ocr.Options(), engine=ocr.probe(), timeout=60)
     assert result.text == "\n".join(LINES)
     assert (result.engine, result.confidence) == (ocr.TEXT_OF_PDF, 100.0)
     with Image.open(page.rendition) as shown:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from batches.documents import Kind, Limits, Look, PageImage, Stance, cage, load_page
 from batches.errors import CorruptFile, EngineTimeout, OcrError
+from batches.helper import PROJECT
 from tests.conftest import wait_for
 from tests.pdfs import add_page, image_at, write_text_pdf
 from tests.scans import DPI, scan, write_scans
@@ -144,7 +145,7 @@ class Hostile:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
         self.asked: list[str] = []
-        monkeypatch.setitem(cage.ENVIRONMENT, "PYTHONPATH", f"{folder}{os.pathsep}{cage.PROJECT}")
+        monkeypatch.setitem(cage.ENVIRONMENT, "PYTHONPATH", f"{folder}{os.pathsep}{PROJECT}")
 
     def does(self, script: str, *, knows: bool = False, asks: bool = True, seconds: float = 18) -> PageImage:
         def known(digest: str) -> Stance | None:

@@ -87,12 +87,13 @@ def read_all(path: Path, found: Found) -> None:
 
 
 def read_pages(path: Path, document: Document, found: Found) -> None:
+    engine = ocr.probe()
     for index in range(min(document.pages, LONG)):
         with tempfile.TemporaryDirectory() as private:
             folder = Path(private)
             try:
                 page = timed(found, lambda: load_page(path, document.kind, index, folder, LIMITS))  # noqa: B023
-                found.texts.append(ocr.recognise(page, ocr.Options(), engine="", timeout=60).text)
+                found.texts.append(ocr.recognise(page, ocr.Options(), engine=engine, timeout=60).text)
             except OcrError as error:
                 found.errors.append(error)
 

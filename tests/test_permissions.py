@@ -15,6 +15,7 @@ from django.urls import URLResolver, get_resolver
 
 from batches import ocr, views
 from batches.models import Batch, BatchEvent, Page, Preset, SourceFile, Trial, Upload
+from batches.ocr import command
 from ocrsite.asgi import application
 from tests.conftest import session_cookie
 
@@ -206,7 +207,9 @@ def make_world(client) -> Any:
 def ready(monkeypatch):
     """Asking takes seconds; who may ask is what counts here."""
     monkeypatch.setattr(views, "readiness", dict)
-    monkeypatch.setattr(ocr, "probe", lambda: ocr.Engine("5.3.0", ("eng",)))
+    monkeypatch.setattr(
+        ocr, "probe", lambda name="": ocr.Engine("Tesseract 5.3.0", ("eng",), None, command.tsv_of)
+    )
 
 
 def test_every_route_is_in_the_table():

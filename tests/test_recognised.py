@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 from django.db.models import F
 from PIL import Image
 
-from batches import services, tasks
+from batches import ocr, services, tasks
 from batches.models import Batch, Page, Recognition
 from batches.models.recognition import USED_EVERY
-from batches.ocr import PdfText, Segmentation, traineddata
+from batches.ocr import PdfText, Segmentation
+from batches.tasks import reading
 from tests.conftest import check_invariants, ended
 from tests.pdfs import write_text_pdf
 from tests.scans import DPI, draw, lines_of
@@ -181,9 +183,12 @@ def test_a_pdfs_own_text_is_not_kept(read: Read, tmp_path: Path):
 
 def test_with_another_model_it_is_read_anew(read: Read, runs, tmp_path: Path, monkeypatch):
     tessdata = tmp_path / "tessdata"
-    shutil.copytree(traineddata._folder(""), tessdata)
+    system = ocr.probe().tessdata
+    assert system
+    shutil.copytree(system, tessdata)
     read()
     monkeypatch.setenv("TESSDATA_PREFIX", str(tessdata))
+    monkeypatch.setattr(reading, "engine", ocr.probe)
     assert read().recognised_before, "the same models elsewhere"
     with (tessdata / "eng.traineddata").open("ab") as model:
         model.write(b"\0")
@@ -193,7 +198,8 @@ def test_with_another_model_it_is_read_anew(read: Read, runs, tmp_path: Path, mo
 
 def test_with_another_engine_it_is_read_anew(read: Read, monkeypatch):
     read()
-    monkeypatch.setattr("batches.tasks.reading.engine_name", lambda: "Tesseract 6.0")
+    other = replace(ocr.probe(), name="Tesseract 6.0")
+    monkeypatch.setattr(reading, "engine", lambda: other)
     assert not read().recognised_before
 
 

@@ -130,8 +130,8 @@ def test_the_live_page_costs_the_same_for_many_pages(user, make_batch, tmp_path,
     prepare_next()
     client = client_of(user)
     with django_assert_num_queries(
-        7
-    ):  # session, user, batch; recent pages; reasons of files, of pages; hints
+        8
+    ):  # session, user, batch; recent pages; reasons of files, of pages; hints; engines
         client.get(batch.get_absolute_url())
 
 

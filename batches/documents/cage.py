@@ -8,15 +8,10 @@ A process that breaks them ends alone. The helper ends with the thread, its chil
 import json
 import logging
 import os
-import socket
-import subprocess
-import sys
 import tempfile
-import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +29,19 @@ from batches.errors import (
     TooLarge,
     UnsupportedType,
 )
+from batches.helper import Helper, Own
 
 logger = logging.getLogger(__name__)
 
-PROJECT = Path(__file__).parents[2]
 # Each process maps its memory anew: huge pages, where the system has them, save a third of a page's time.
 ENVIRONMENT = {
-    "LC_ALL": "C.UTF-8",
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     "OPENBLAS_NUM_THREADS": "1",  # threads do not survive the fork, and take memory
 }
 WEIGH_AT_MOST = 5.0  # seconds for one file; nothing is lost but how large its pages are
 GRACE = 5.0  # seconds for the helper to notice that a process has run out of time
 UNPACKED_A_SECOND = 40 * 1024**2  # bytes, on a slow disk
+MEASURED = ("open", "prepare")  # stages of a page that are over when it comes out of the cage
 TOLD = {
     error.__name__: error
     for error in (
@@ -150,10 +145,7 @@ def load_page(
         asks=known is not None,
     )
     with well_formed():
-        words = answer.pop("words")
-        pairs = {name: tuple(map(int, answer.pop(name, ()))) for name in ("gray_size", "doubts")}
-        words = None if words is None else tuple(Word(*row) for row in words)
-        page = PageImage(folder, words=words, **pairs, **answer)
+        page = _page_told(folder, answer)
         if (page.digest, page.known) != (question.digest, question.answer is not None):
             raise ValueError("another page than the one that was asked about")
         _check_files(page)
@@ -179,6 +171,20 @@ def unpack(archive: Path, targets: Mapping[int, Path], limits: Limits, folder: P
                     path.replace(targets[member])
 
 
+def _page_told(folder: Path, answer: dict[str, Any]) -> PageImage:
+    """What was told of the page, each part as what it has to be."""
+    words, (width, height) = answer.pop("words"), answer.pop("gray_size")
+    doubts, seconds = answer.pop("doubts"), answer.pop("seconds")
+    return PageImage(
+        folder,
+        words=None if words is None else tuple(Word(*row) for row in words),
+        gray_size=(int(width), int(height)),
+        doubts=tuple(map(int, doubts)),
+        seconds={stage: float(seconds.get(stage, 0)) for stage in MEASURED},
+        **answer,
+    )
+
+
 def _check_files(page: PageImage) -> None:
     """Tesseract gets an image and nothing else, whatever has become of the process that wrote it."""
     if any(path.is_symlink() for path in (page.gray, page.rendition)):
@@ -195,65 +201,11 @@ def _check_files(page: PageImage) -> None:
 # ------------------------------------------------------------------ the helper
 
 
-class Helper:
-    """One helper process. Not for several threads at once."""
-
-    def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "batches.documents.caged", str(theirs.fileno()), str(os.getpid())]
-        env = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(PROJECT)} | ENVIRONMENT
-        with theirs:
-            self.process = subprocess.Popen(
-                command,
-                env=env,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C in a terminal is for the worker, which finishes its page
-            )
-        self.connection = Connection(ours.detach())
-
-    def ask(self, request: dict[str, Any], seconds: float, question: Question) -> list[dict[str, Any]]:
-        """The answers to the request. Raises EOFError or OSError if the helper is gone, or does not answer."""
-        self.connection.send_bytes(json.dumps(request).encode())
-        message = self._receive(seconds)
-        if message.startswith(MARK):
-            self.connection.send_bytes(question(message))
-            message = self._receive(seconds)
-        answers = json.loads(message)
-        assert isinstance(answers, list)
-        return answers
-
-    def _receive(self, seconds: float) -> bytes:
-        if not self.connection.poll(seconds):
-            raise EOFError
-        return self.connection.recv_bytes()
-
-    def close(self) -> None:
-        """End it, and what it has in hand."""
-        self.connection.close()
-        self.process.kill()
-        self.process.wait()
-
-    def __del__(self) -> None:
-        with suppress(Exception):
-            self.close()
-
-
-class _Mine(threading.local):
-    """Each thread's own helper, started when first needed, by the process that asks."""
-
-    helper: Helper | None = None
-    pid = 0
-
-
-_mine = _Mine()
+_mine: Own[Helper] = Own()
 
 
 def _helper() -> Helper:
-    if _mine.helper is None or _mine.pid != os.getpid() or _mine.helper.process.poll() is not None:
-        _mine.helper, _mine.pid = Helper(), os.getpid()
-    return _mine.helper
+    return _mine.get(lambda: Helper(["-m", "batches.documents.caged"], ENVIRONMENT))
 
 
 def _ask(
@@ -263,15 +215,24 @@ def _ask(
     helper = _helper()
     seconds = arguments.get("begin_within", 0) + limits.seconds + GRACE
     try:
-        return helper.ask(request, seconds, question or Question(None))
+        answers: list[dict[str, Any]] = json.loads(_answer(helper, request, seconds, question))
     except BaseException as error:  # a time limit of ours among them: what the helper does now is unknown
-        _mine.helper = None
-        helper.close()
+        _mine.end()
         if isinstance(error, EOFError | OSError):
             raise OutOfMemory from error  # nothing else ends a helper that reads no user's bytes
         if isinstance(error, json.JSONDecodeError):
             raise CorruptFile from error
         raise
+    return answers
+
+
+def _answer(helper: Helper, request: dict[str, Any], seconds: float, question: Question | None) -> bytes:
+    helper.send(request)
+    message = helper.receive(seconds)
+    if question and message.startswith(MARK):
+        helper.connection.send_bytes(question(message))
+        message = helper.receive(seconds)
+    return message
 
 
 def _ask_one(
@@ -296,7 +257,4 @@ def _error_told(answer: dict[str, Any]) -> Exception | None:
 
 def stop_helper() -> None:
     """End this thread's helper, if it has one. The next request starts another."""
-    if helper := _mine.helper:
-        _mine.helper = None
-        if _mine.pid == os.getpid():
-            helper.close()
+    _mine.end()

@@ -3,7 +3,6 @@
 Started by `cage` as `python -m batches.documents.caged FD`. The helper itself never looks into a file.
 """
 
-import ctypes
 import errno
 import gc
 import json
@@ -21,12 +20,11 @@ from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import Any, NoReturn
 
+from batches.confined import confine, die_with
 from batches.documents import opening, question
 from batches.documents.pages import Known, Limits, Stance
 from batches.errors import NO_SPACE, OcrError
 
-PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38  # linux/prctl.h
-OPEN_FILES = 64
 STOPPED, PID = "stopped", "pid"  # in the private folder: see `ocr.stop`, which ends whatever runs there
 NO_MORE = b""
 FILE_BYTES = 1024**3  # of what may be written at the least
@@ -38,8 +36,6 @@ CRASHED = (
     "Scan or export it again and upload the new copy."
 )
 TOOK_TOO_LONG = "Opening this took longer than the time limit and was stopped. Try a lower resolution."
-
-libc = ctypes.CDLL(None)
 
 
 def serve(requests: Connection, asker: int) -> None:
@@ -163,14 +159,10 @@ def _lock_in(folder: Path, limits: Limits) -> None:
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # told as an error of the write
-    seconds = max(1, round(limits.seconds))
     written = max(FILE_BYTES, limits.max_file_bytes)
-    resource.setrlimit(resource.RLIMIT_AS, (limits.memory, limits.memory))
+    seconds = max(1, round(limits.seconds))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 2))  # SIGXCPU, then SIGKILL
-    resource.setrlimit(resource.RLIMIT_FSIZE, (written, written))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
-    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    confine(memory=limits.memory, written=written)
 
 
 def _ask(answering: Connection, digest: str) -> Stance | None:
@@ -206,13 +198,6 @@ def _of_the_system(error: OSError) -> bytes:
             return json.dumps({"errno": number}).encode()
         case _:
             return told("CorruptFile", "", f"{type(error).__name__}: {error}")
-
-
-def die_with(parent: int) -> None:
-    """End when the parent ends, also if it has ended already."""
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from batches.documents.kinds import Kind, kind_of
 from batches.documents.pages import Document, Known, Limits, Look, Preparation
 from batches.documents.pdf import inspect_pdf, load_pdf_page, weigh_pdf
 from batches.errors import CorruptFile, SourceMissing, TooLarge
+from batches.stages import Stages
 
 
 def inspect(request: dict[str, Any], limits: Limits, ask: Known) -> dict[str, Any]:
@@ -52,12 +53,17 @@ def load_page(request: dict[str, Any], limits: Limits, ask: Known) -> dict[str, 
         raise SourceMissing
     look = Look(**request["look"] | {"preparation": Preparation(request["look"]["preparation"])})
     known = ask if request["asks"] else None
-    if kind is Kind.PDF:
-        keep_text = bool(request["keep_text"]) and not look.rotation  # who turns a page wants it read
-        page = load_pdf_page(path, index, folder, limits, keep_text=keep_text, look=look, known=known)
-    else:
-        page = load_image(path, kind, index, folder, limits, look=look, known=known)
-    answer = vars(page) | {"words": page.words}
+    stages = Stages()
+    with stages.measure("open"):
+        if kind is Kind.PDF:
+            keep_text = bool(request["keep_text"]) and not look.rotation  # who turns a page wants it read
+            page = load_pdf_page(path, index, folder, limits, keep_text=keep_text, look=look, known=known)
+        else:
+            page = load_image(path, kind, index, folder, limits, look=look, known=known)
+    for stage, seconds in page.seconds.items():
+        stages.add(stage, seconds)
+        stages.add("open", -seconds)
+    answer = vars(page) | {"words": page.words, "seconds": stages.seconds}
     del answer["folder"]
     return answer
 

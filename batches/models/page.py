@@ -6,7 +6,8 @@ from typing import Any
 
 from django.db import models, transaction
 from django.db.models import Avg, Count, Exists, F, Max, OuterRef, Q, QuerySet, Subquery, Sum
-from django.db.models.functions import Coalesce, Now
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast, Coalesce, Now
 
 from batches.documents import Document
 from batches.errors import OcrError
@@ -14,6 +15,7 @@ from batches.models.batch import Batch, lease
 from batches.models.source import SourceFile
 from batches.models.turns import BIG, Load, turns
 from batches.ocr import Options, PageResult
+from batches.stages import STAGES
 
 NOT_BIG = Q(weight__lt=BIG)
 
@@ -33,6 +35,13 @@ def batches_in_turn(which: Q | None = None) -> QuerySet[Batch]:
         .annotate(running=Coalesce(Subquery(running.values("n")), 0), served=Subquery(served))
         .order_by("running", F("served").asc(nulls_first=True), "created")
     )
+
+
+PAGES_MEASURED = 1000  # that bounds what an average costs; older ones say little of what comes
+
+
+def _seconds_of(stage: str) -> Cast:
+    return Cast(KeyTextTransform(stage, "timings"), models.FloatField())
 
 
 class PageQuerySet(models.QuerySet["Page"]):
@@ -104,6 +113,18 @@ class PageQuerySet(models.QuerySet["Page"]):
         """Running pages whose worker has not been heard of within its lease."""
         return self.filter(status=Page.Status.RUNNING, lease_expires_at__lt=Now())
 
+    def engines(self) -> list[str]:
+        """What has read them, by name."""
+        return list(self.exclude(engine="").order_by("engine").values_list("engine", flat=True).distinct())
+
+    def mean_seconds(self) -> dict[str, float]:
+        """Seconds a page by stage, over those that were read last; empty where nothing was measured."""
+        measured = self.filter(status=Page.Status.SUCCEEDED).exclude(timings={}).order_by("-claimed_at")
+        sums = {stage: Sum(_seconds_of(stage)) for stage in STAGES}
+        found = measured[:PAGES_MEASURED].aggregate(pages=Count("pk"), **sums)
+        pages = found.pop("pages")
+        return {stage: (seconds or 0.0) / pages for stage, seconds in found.items()} if pages else {}
+
     def cancel_queued(self) -> int:
         """None of them will be read. Answers how many that were."""
         return self.filter(status=Page.Status.QUEUED).update(status=Page.Status.CANCELLED)
@@ -156,6 +177,7 @@ class Page(models.Model):
     confidence = models.FloatField(null=True, blank=True)  # mean over the words, 0–100
     seconds = models.FloatField(null=True, blank=True)
     engine = models.CharField(max_length=100, blank=True)
+    timings = models.JSONField(default=dict, blank=True)  # seconds by stage, see `batches.stages`
     note = models.TextField(blank=True)  # a remark for the user: where the text comes from, what is left out
     recognised_before = models.BooleanField(default=False)  # its text is that of the same page, read earlier
     error_code = models.CharField(max_length=30, blank=True)
@@ -178,6 +200,7 @@ class Page(models.Model):
             models.Index(fields=["batch", "status", "number"], name="page_batch_status"),
             models.Index(fields=["batch", "status", "turn", "-weight", "number"], name="page_batch_turn"),
             models.Index(fields=["batch", "claimed_at"], name="page_batch_claimed"),
+            models.Index(fields=["batch", "engine"], name="page_batch_engine"),
             models.Index(fields=["lease_expires_at"], name="page_lease", condition=Q(status="running")),
         )
 
@@ -217,11 +240,18 @@ class Page(models.Model):
             engine=result.engine,
             note=result.note,
             recognised_before=result.recognised_before,
+            timings=dict(result.timings),
         )
 
     def fail(self, error: OcrError) -> bool:
         """This attempt could not read the page."""
         return self._end(self.Status.FAILED, error_code=error.code, error_message=str(error))
+
+    def told(self, seconds: float) -> None:
+        """Saving and telling that it was read took so long: known only after the fact."""
+        self.timings |= {"event": round(seconds, 4)}
+        mine = Page.objects.filter(pk=self.pk, status=self.Status.SUCCEEDED, attempt=self.attempt)
+        mine.update(timings=self.timings)
 
     def lose(self) -> bool:
         """The worker of this attempt is gone: back into the queue."""

@@ -1,14 +1,13 @@
 """Reading a page image: how (`options`), by what (`engines`), and what came of it (`results`). Knows no Django."""
 
 from batches.documents import Word
-from batches.ocr.command import stop
+from batches.ocr.ending import stop
 from batches.ocr.engines import Engine, probe
 from batches.ocr.languages import language_name
 from batches.ocr.options import ROTATIONS, Options, PdfText, Preparation, Segmentation
 from batches.ocr.presets import BUILT_IN, NamedOptions
 from batches.ocr.recognition import recognise
 from batches.ocr.results import TEXT_OF_PDF, PageResult, text_of
-from batches.ocr.traineddata import model_digests
 
 __all__ = [
     "BUILT_IN",
@@ -23,7 +22,6 @@ __all__ = [
     "Segmentation",
     "Word",
     "language_name",
-    "model_digests",
     "probe",
     "recognise",
     "stop",

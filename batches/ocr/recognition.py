@@ -3,14 +3,17 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from batches.documents import PageImage, Preparation, Word
 from batches.errors import EngineCrashed, EngineTimeout, OutOfMemory
-from batches.ocr.command import read_words
+from batches.ocr.engines import Engine
 from batches.ocr.options import Options, Segmentation
 from batches.ocr.results import TEXT_OF_PDF, PageResult, text_of
+from batches.stages import Stages
+
+Read = Callable[[Segmentation], tuple[Word, ...]]
 
 # Tesseract's page segmentation modes (tesseract(1)).
 OSD_AUTO, AUTO, COLUMN, BLOCK, SPARSE = 1, 3, 4, 6, 11
@@ -54,8 +57,25 @@ class Reading:
         return self.confidence < least or few
 
 
+@dataclass(frozen=True)
+class Reader:
+    """Reads a page once, in any way. `timeout` is in seconds; the time it takes is added to `stages`."""
+
+    engine: Engine
+    languages: tuple[str, ...]
+    timeout: float
+    stages: Stages
+
+    def read(self, page: PageImage, psm: int) -> Reading:
+        """Read what the engine's image shows. Raises what `Engine.read_words` raises."""
+        words = self.engine.read_words(
+            page.gray, page.gray_size, self.languages, psm, self.timeout, self.stages
+        )
+        return Reading(page, psm, words)
+
+
 def recognise(
-    page: PageImage, options: Options, *, engine: str, timeout: float, look_again: LookAgain | None = None
+    page: PageImage, options: Options, *, engine: Engine, timeout: float, look_again: LookAgain | None = None
 ) -> PageResult:
     """Read one page in its private folder; `timeout` is in seconds a run. Words that came with it are taken.
 
@@ -64,12 +84,14 @@ def recognise(
     Raises EngineCrashed, EngineTimeout, OutOfMemory, LanguageMissing or EngineMissing.
     """
     started = time.monotonic()
+    stages = Stages(page.seconds)
     if page.words is not None:
-        words, engine, note = page.words, TEXT_OF_PDF, page.note
+        words, note = page.words, page.note
     elif page.blank:
         words, note = (), f"{page.note} {BLANK}".strip()
     else:
-        page, words, how = _read(page, options, timeout, look_again)
+        reader = Reader(engine, options.languages, timeout, stages)
+        page, words, how = _read(page, options, reader, look_again)
         note = f"{page.note} {how}".strip()
     return PageResult(
         text=text_of(words),
@@ -78,25 +100,27 @@ def recognise(
         width=page.width,
         height=page.height,
         dpi=page.dpi,
-        engine=engine,
+        engine=engine.name if page.words is None else TEXT_OF_PDF,
         seconds=round(time.monotonic() - started, 2),
         rotation=page.rotation,
         skew=page.skew,
         note=note,
+        timings=stages.seconds,
     )
 
 
 def _read(
-    page: PageImage, options: Options, timeout: float, look_again: LookAgain | None
+    page: PageImage, options: Options, reader: Reader, look_again: LookAgain | None
 ) -> tuple[PageImage, tuple[Word, ...], str]:
     """The page as it was read, its words in its own pixels, and a remark."""
     started = time.monotonic()
-    first = best = _read_once(page, options, _psm(page, options), timeout)
+    first = best = reader.read(page, _psm(page, options))
     if options.preparation is not Preparation.OFF:
-        budget = min(max(LEAST_BUDGET, BUDGET * (time.monotonic() - started)), timeout / 2)
-        others = _others(first, options, budget, look_again)
+        took = time.monotonic() - started
+        budget = min(max(LEAST_BUDGET, BUDGET * took), reader.timeout / 2)
+        others = _others(first, replace(reader, timeout=budget), look_again)
         best = _best(first, others, options, time.monotonic() + budget)
-    words = best.words or _scattered(best, options, timeout)
+    words = best.words or _scattered(best, reader)
     return best.page, tuple(_in_page(word, best.page) for word in words), _told(first, best)
 
 
@@ -110,22 +134,20 @@ def _best(first: Reading, others: Iterator[Reading], options: Options, deadline:
     return best
 
 
-def _others(
-    first: Reading, options: Options, timeout: float, look_again: LookAgain | None
-) -> Iterator[Reading]:
+def _others(first: Reading, reader: Reader, look_again: LookAgain | None) -> Iterator[Reading]:
     """The next likely ways of reading the page, the likeliest first. The folder's images are the better ones'."""
     page, best = first.page, first
     turns = first.page.doubts if look_again and first.confidence < LYING_WRONG else ()
     for turn in turns:
         assert look_again
-        other = _read_once(look_again(turn), options, first.psm, timeout)
+        other = reader.read(look_again(turn), first.psm)
         if other.worth > best.worth:
             page, best = other.page, other
         else:
             look_again((page.rotation - first.page.rotation) % 360)
         yield other
     for psm in OTHER_WAYS.get(first.psm, ()):
-        yield _read_once(page, options, psm, timeout)
+        yield reader.read(page, psm)
 
 
 def _psm(page: PageImage, options: Options) -> int:
@@ -142,16 +164,12 @@ def _psm(page: PageImage, options: Options) -> int:
             return BLOCK
 
 
-def _scattered(reading: Reading, options: Options, timeout: float) -> tuple[Word, ...]:
+def _scattered(reading: Reading, reader: Reader) -> tuple[Word, ...]:
     """An empty text is looked at, not believed: words that stand alone are looked for once."""
     if reading.psm == SPARSE or reading.page.blank:
         return ()
-    found = _read_once(reading.page, options, SPARSE, timeout).words
+    found = reader.read(reading.page, SPARSE).words
     return tuple(word for word in found if word.confidence >= SCATTERED_SURE)
-
-
-def _read_once(page: PageImage, options: Options, psm: int, timeout: float) -> Reading:
-    return Reading(page, psm, read_words(page.gray, page.gray_size, options.languages, psm, timeout))
 
 
 def _in_page(word: Word, page: PageImage) -> Word:

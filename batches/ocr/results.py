@@ -1,7 +1,7 @@
 """What one page says: words, text, confidence."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from batches.documents import Word
@@ -25,6 +25,7 @@ class PageResult:
     skew: float = 0.0  # degrees clockwise by which it was tilted then, and has been straightened
     note: str = ""
     recognised_before: bool = False  # not read this time
+    timings: Mapping[str, float] = field(default_factory=dict)  # seconds by stage (`batches.stages`)
 
 
 def text_of(words: Iterable[Word]) -> str:

@@ -1,46 +1,36 @@
-"""The language models that are installed, by their content: with another model, a page is another recognition."""
+"""Tesseract's models: files of a folder, `eng.traineddata`, `script/Fraktur.traineddata`."""
 
 import hashlib
-import os
-import subprocess
 from collections.abc import Iterable
-from functools import cache
+from functools import lru_cache
+from glob import glob
 from pathlib import Path
 
-from batches.errors import EngineMissing
-
-ORIENTATION = "osd"  # read beside each language, where it is there
-
-
-def model_digests(languages: Iterable[str]) -> tuple[str, ...]:
-    """The SHA-256 in hex of each language's model, and of the one for orientation; empty for one that is missing."""
-    folder = _folder(os.environ.get("TESSDATA_PREFIX", ""))
-    return tuple(_digest_if_there(folder / f"{name}.traineddata") for name in (*languages, ORIENTATION))
+ENDING = ".traineddata"
+ORIENTATION = "osd"  # a model that finds how a page lies, and reads nothing
 
 
-@cache
-def _folder(prefix: str) -> Path:
-    """Where Tesseract looks for them: with TESSDATA_PREFIX there, else as it says itself."""
-    if prefix:
-        return Path(prefix)
-    command = ["tesseract", "--list-langs"]
+def languages_in(tessdata: Path) -> list[str]:
+    """The models that are there, by the names Tesseract has for them."""
+    names = glob(f"**/*{ENDING}", root_dir=tessdata, recursive=True)  # noqa: PTH207 # Path's follows no links
+    return [name.removesuffix(ENDING) for name in names]
+
+
+def readable(names: Iterable[str]) -> tuple[str, ...]:
+    """Those that read, in order."""
+    return tuple(sorted(set(names) - {ORIENTATION, ""}))
+
+
+def digest_of(model: Path) -> str:
+    """SHA-256 of the model's file in hex; empty where there is none. Computed anew when the file changes."""
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise EngineMissing from error
-    return Path(answer.stdout.partition('"')[2].partition('"')[0])
-
-
-def _digest_if_there(path: Path) -> str:
-    try:
-        found = path.stat()
+        stat = model.stat()
     except OSError:
         return ""
-    return _digest(path, found.st_size, found.st_mtime_ns)
+    return _digest(model, stat.st_size, stat.st_mtime_ns)
 
 
-@cache
-def _digest(path: Path, size: int, modified: int) -> str:
-    """Computed once a process, and anew once the file is another."""
-    with path.open("rb") as file:
+@lru_cache(maxsize=256)
+def _digest(model: Path, size: int, mtime: int) -> str:
+    with model.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

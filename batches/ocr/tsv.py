@@ -7,8 +7,8 @@ PAGE_LEVEL, WORD_LEVEL = "1", "5"
 
 
 def parse_tsv(tsv: str, size: tuple[int, int]) -> tuple[Word, ...]:
-    """The words in Tesseract's TSV, under its heading. Raises ValueError unless it is of a page of `size` pixels."""
-    rows = [row.split("\t", COLUMNS - 1) for row in tsv.splitlines()[1:]]
+    """The words in Tesseract's TSV, without a heading. Raises ValueError unless it is of a page of `size` pixels."""
+    rows = [row.split("\t", COLUMNS - 1) for row in tsv.splitlines()]
     if (
         not rows
         or not tsv.endswith("\n")

@@ -53,7 +53,7 @@ def prepare(batch: Batch) -> None:
 
 def _prepare(batch: Batch) -> None:
     if batch.status == Batch.Status.QUEUED:
-        ocr.probe().check_languages(batch.reading_options().languages)
+        ocr.probe(settings.OCR_ENGINE).check_languages(batch.reading_options().languages)
         _begin_preparation(batch)
     _record_files(batch, _inspect_files(batch))
 

@@ -6,7 +6,8 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from batches.documents import RENDITION, Kind, Known, Look, PageImage
 from batches.errors import OcrError
 from batches.files import replacing
 from batches.models import Page, Trial
-from batches.ocr import Options, PageResult, PdfText
+from batches.ocr import Engine, Options, PageResult, PdfText
+from batches.stages import Stages
 from batches.tasks.leases import kept
 from batches.tasks.limits import limits
 from batches.tasks.outcomes import as_told, settle
@@ -38,7 +40,7 @@ def read(page: Page) -> None:
             outcome = _read(page, folder)
     if in_hand.unwanted and isinstance(outcome, OcrError):
         outcome = None
-    if saved(partial(settle, page, outcome)):
+    if _save_and_tell(page, outcome):
         _remove_leftovers(page)
     else:
         page.words_path(page.attempt).unlink(missing_ok=True)
@@ -71,17 +73,20 @@ class InHand:
 
 
 def _read(page: Page, folder: Path) -> PageResult | OcrError:
+    stages = Stages()
     try:
-        result = _recognise(page, folder)
-        _write_words(page, result)
+        result = _recognise(page, folder, stages)
+        with stages.measure("write"):
+            _write_words(page, result)
     except Exception as error:
         return as_told(error, f"Reading page {page.number} of batch {page.batch_id}")
-    return result
+    return replace(result, timings={**result.timings, **stages.seconds})
 
 
-def _recognise(page: Page, folder: Path) -> PageResult:
+def _recognise(page: Page, folder: Path, stages: Stages) -> PageResult:
     result = recognise(page, page.reading_options(), folder)
-    keep_image(folder, page.image_path)
+    with stages.measure("write"):
+        keep_image(folder, page.image_path)
     return result
 
 
@@ -91,7 +96,7 @@ def recognise(page: Page, options: Options, folder: Path) -> PageResult:
     Its image is in the folder then.
     """
     started = time.monotonic()
-    before = Before(page.batch.owner_id, options, engine_name())
+    before = Before(page.batch.owner_id, options, engine())
 
     def look(more: int = 0, known: Known | None = None) -> PageImage:
         return documents.load_page(
@@ -136,6 +141,16 @@ def _remove_leftovers(page: Page) -> None:
         page.words_path(attempt).unlink(missing_ok=True)
 
 
+def _save_and_tell(page: Page, outcome: PageResult | OcrError | None) -> bool:
+    stages = Stages()
+    with stages.measure("event"):
+        settled = saved(partial(settle, page, outcome))
+    if settled and isinstance(outcome, PageResult):
+        with suppress(DatabaseError):  # it was read and told, whatever is known of that
+            page.told(stages.seconds["event"])
+    return settled
+
+
 def saved(save: Callable[[], bool]) -> bool:
     """Save what was read: it is not thrown away because the database is away for some seconds."""
     for pause in SAVE_PAUSES:
@@ -149,6 +164,6 @@ def saved(save: Callable[[], bool]) -> bool:
 
 
 @cache
-def engine_name() -> str:
-    """The engine as it is recorded with each page. Asked once a process, and those are short-lived."""
-    return f"Tesseract {ocr.probe().version}"
+def engine() -> Engine:
+    """What reads here. Asked once a process, and those are short-lived."""
+    return ocr.probe(settings.OCR_ENGINE)

@@ -12,19 +12,24 @@ from django.db import DatabaseError, InterfaceError, connection
 from batches.documents import PREPARATION_VERSION, Known, PageImage, Stance, Word
 from batches.files import replacing
 from batches.models import Recognition
-from batches.ocr import Options, PageResult, model_digests, text_of
+from batches.ocr import Engine, Options, PageResult, text_of
 
 logger = logging.getLogger(__name__)
 
 SAID = "Recognised before: the text was taken from then."
-OF_THE_PAGE = ("text", "seconds", "recognised_before")  # of a result: not kept, as it follows or differs
+OF_THE_PAGE = (
+    "text",
+    "seconds",
+    "timings",
+    "recognised_before",
+)  # of a result: not kept, as it follows or differs
 OF_NO_MATTER = ("pdf_text",)  # of the options: whether a page is read, not how
 
 
 class Before:
     """What the owner of a page had recognised before, asked for this page. Trouble with it is no error."""
 
-    def __init__(self, owner_id: int, options: Options, engine: str) -> None:
+    def __init__(self, owner_id: int, options: Options, engine: Engine) -> None:
         self.owner_id, self.options, self.engine = owner_id, options, engine
         self.found: PageResult | None = None
 
@@ -36,8 +41,8 @@ class Before:
     def key(self, digest: str) -> str:
         """Everything that decides what comes of a page, as one SHA-256 in hex."""
         how = {name: value for name, value in self.options.as_json().items() if name not in OF_NO_MATTER}
-        models = model_digests(self.options.languages)
-        parts = [self.owner_id, digest, how, self.engine, models, PREPARATION_VERSION]
+        models = self.engine.model_digests(self.options.languages)
+        parts = [self.owner_id, digest, how, self.engine.name, models, PREPARATION_VERSION]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _find(self, digest: str) -> Stance | None:
@@ -50,7 +55,11 @@ class Before:
     def result(self, image: PageImage, seconds: float) -> PageResult:
         """What was found, for the page as it came this time."""
         assert self.found is not None
-        kept = vars(self.found) | {"seconds": seconds, "recognised_before": True}
+        kept = vars(self.found) | {
+            "seconds": seconds,
+            "recognised_before": True,
+            "timings": dict(image.seconds),
+        }
         kept["note"] = " ".join(filter(None, [image.note, self.found.note, SAID]))
         return PageResult(**kept)
 

@@ -1,11 +1,14 @@
 """Wake tokens: messages that say that there is work, not which."""
 
 import logging
+from functools import cache
 
 import redis
 from celery import current_app
 from django.conf import settings
 from django.db import transaction
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 logger = logging.getLogger(__name__)
 
@@ -16,9 +19,8 @@ def wake() -> bool:
     Trouble with the broker is logged and no error: the sweep comes by.
     """
     try:
-        with _redis() as client:
-            if client.llen("work"):
-                return False
+        if _redis(settings.REDIS_URL).llen("work"):
+            return False
         current_app.send_task("batches.tasks.work")
     except Exception as error:  # kombu lets many of the client's own errors through
         logger.warning("No wake token could be put, the sweep will: %s", error)
@@ -37,12 +39,15 @@ def drop_waiting_sweeps() -> None:
     Not by an expiry: that compares the clocks of two machines.
     """
     try:
-        with _redis() as client:
-            client.delete("sweep")
+        _redis(settings.REDIS_URL).delete("sweep")
     except redis.RedisError as error:
         logger.warning("Sweeps that wait could not be dropped: %s", error)
 
 
-def _redis() -> redis.Redis:
-    """A client that answers at once if Redis is away: a user may be waiting."""
-    return redis.Redis.from_url(settings.REDIS_URL, **settings.REDIS_ANSWERS_AT_ONCE)
+@cache
+def _redis(url: str) -> redis.Redis:
+    """A client that answers at once if Redis is away: a user may be waiting.
+
+    It is kept, for it is asked with every page. A second try: the connection may be of before a restart.
+    """
+    return redis.Redis.from_url(url, **settings.REDIS_ANSWERS_AT_ONCE | {"retry": Retry(NoBackoff(), 1)})

@@ -249,7 +249,9 @@ def _reading(preset: NamedOptions, lang: str, pdf_text: str) -> Options:
     if preset.languages:
         languages = tuple(lang.split("+")) if lang else preset.languages
     else:
-        languages = preset.with_languages((lang or "eng").split("+"), ocr.probe().languages)
+        languages = preset.with_languages(
+            (lang or "eng").split("+"), ocr.probe(settings.OCR_ENGINE).languages
+        )
     reading = preset.options(languages)
     return replace(reading, pdf_text=PdfText(pdf_text)) if pdf_text else reading
 
