@@ -60,7 +60,8 @@ OPEN_MEMORY = env.int("OPEN_MEMORY", 1536 * 1024**2)  # bytes, for the same
 PAGE_TIMEOUT = env.int("PAGE_TIMEOUT", 120)  # seconds for one recognition
 # What reads: the system's Tesseract, or the newer one that tesserocr brings and that stays in memory.
 OCR_ENGINE = env.str("OCR_ENGINE", "pytesseract", validate=validate.OneOf(["pytesseract", "tesserocr"]))
-WORKER_SLOTS = env.int("WORKER_SLOTS", os.cpu_count() or 1)
+# One more than there are cores: a slot that opens, writes or saves leaves a core to another's recognition.
+WORKER_SLOTS = env.int("WORKER_SLOTS", (os.cpu_count() or 1) + 1)
 # page timeout < soft limit < hard limit < visibility timeout: each guard fires only where the one before
 # it did not. A page is opened, and may be recognised twice (see ocr.recognise), hence the factor.
 # A message is good for pages that are begun within some seconds.

@@ -1,5 +1,6 @@
 """What the process in the cage does: look at a file, open a page, unpack. Answers in plain data."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,6 @@ from batches.documents.kinds import Kind, kind_of
 from batches.documents.pages import Document, Limits
 from batches.documents.pdf import inspect_pdf, load_pdf_page
 from batches.errors import CorruptFile, SourceMissing, TooLarge
-from batches.stages import Stages
 
 
 def inspect(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
@@ -47,14 +47,14 @@ def load_page(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
     if not path.exists():
         raise SourceMissing
     rotation = int(request["rotation"])
-    stages = Stages()
-    with stages.measure("open"):
-        if kind is Kind.PDF:
-            keep_text = bool(request["keep_text"]) and not rotation  # who turns a page wants it read
-            page = load_pdf_page(path, index, folder, limits, keep_text=keep_text, rotation=rotation)
-        else:
-            page = load_image(path, kind, index, folder, limits, rotation=rotation)
-    answer = vars(page) | {"words": page.words, "seconds": stages.seconds}
+    started = time.perf_counter()
+    if kind is Kind.PDF:
+        keep_text = bool(request["keep_text"]) and not rotation  # who turns a page wants it read
+        page = load_pdf_page(path, index, folder, limits, keep_text=keep_text, rotation=rotation)
+    else:
+        page = load_image(path, kind, index, folder, limits, rotation=rotation)
+    seconds = time.perf_counter() - started - sum(page.seconds.values())  # without the stages within
+    answer = vars(page) | {"words": page.words, "seconds": {**page.seconds, "open": round(seconds, 4)}}
     del answer["folder"]
     return answer
 
