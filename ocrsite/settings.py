@@ -63,7 +63,8 @@ RECOGNISED_BYTES = env.int("RECOGNISED_BYTES", 2 * 1024**3)  # of earlier result
 PAGE_TIMEOUT = env.int("PAGE_TIMEOUT", 120)  # seconds for one recognition
 # What reads: the system's Tesseract, or the newer one that tesserocr brings and that stays in memory.
 OCR_ENGINE = env.str("OCR_ENGINE", "pytesseract", validate=validate.OneOf(["pytesseract", "tesserocr"]))
-WORKER_SLOTS = env.int("WORKER_SLOTS", memory.slots(os.cpu_count() or 1, memory.available()))
+# One more than there are cores: a slot that opens, writes or saves leaves a core to another's recognition.
+WORKER_SLOTS = env.int("WORKER_SLOTS", memory.slots((os.cpu_count() or 1) + 1, memory.available()))
 # page timeout < soft limit < hard limit < visibility timeout: each guard fires only where the one before
 # it did not. A page is opened again, and recognised again, where the first reading gave little: other ways may
 # take as long as half the page timeout, their last one as much again, and one more run (see ocr.recognition).

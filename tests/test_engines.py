@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
-from batches import health, ocr
+from batches import health, ocr, services
 from batches.documents import Kind, Limits, PageImage, load_page
 from batches.documents.images import write_page
 from batches.errors import (
@@ -27,8 +27,9 @@ from batches.errors import (
 )
 from batches.helper import PROJECT
 from batches.ocr import reader, warm
-from tests.conftest import wait_for
+from tests.conftest import check_invariants, ended, wait_for
 from tests.scans import DPI, draw, lines_of, scan
+from tests.test_faults import children
 
 SCANS = Path(__file__).parents[2] / "shared" / "scans"
 # Pages on which a version of Tesseract makes no difference: what is hardly legible, each guesses in its own way.
@@ -350,6 +351,42 @@ def test_the_reader_dies_with_its_worker(tmp_path: Path):
 def test_a_page_that_left_the_reader_large_is_its_last(monkeypatch):
     monkeypatch.setattr(reader, "LARGE", 1)
     assert reader.Reader(200).is_done
+
+
+# ------------------------------------------------------------------ in a worker
+
+
+def is_reader(pid: int) -> bool:
+    return warm.READER[1].encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def readers_of(pid: int) -> list[int]:
+    """Those under a worker: its grandchildren."""
+    return [reader for slot in children(pid) for reader in children(slot) if is_reader(reader)]
+
+
+def test_a_worker_reads_with_the_fast_engine_and_takes_its_readers_along(start, make_batch):
+    worker = start("worker", WORKER_SLOTS="2", OCR_ENGINE="tesserocr")
+    batch = make_batch(3)
+    wait_for(lambda: ended(batch))
+    check_invariants(batch)
+    assert batch.pages.engines() == [ocr.probe("tesserocr").name]
+    pids = readers_of(worker.process.pid)
+    assert pids
+    worker.process.kill()
+    wait_for(lambda: not any(runs(pid) for pid in pids), 5)
+
+
+def test_a_batch_that_is_cancelled_stops_the_reader(start, make_batch, tmp_path: Path):
+    draw(lines_of(3) * 40, size=(2000, 14_000)).save(tmp_path / "long.png")
+    worker = start("worker", WORKER_SLOTS="1", OCR_ENGINE="tesserocr")
+    batch = make_batch(files=[tmp_path / "long.png"])
+    (pid,) = wait_for(lambda: readers_of(worker.process.pid))
+    services.cancel_batch(batch)
+    wait_for(lambda: ended(batch), 12)
+    assert batch.cancelled == 1
+    assert not runs(pid)
+    check_invariants(batch)
 
 
 # ------------------------------------------------------------------ which one reads

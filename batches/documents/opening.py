@@ -1,5 +1,6 @@
 """What the process in the cage does: look at a file, open a page, unpack. Answers in plain data."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,6 @@ from batches.documents.kinds import Kind, kind_of
 from batches.documents.pages import Document, Known, Limits, Look, Preparation
 from batches.documents.pdf import inspect_pdf, load_pdf_page, weigh_pdf
 from batches.errors import CorruptFile, SourceMissing, TooLarge
-from batches.stages import Stages
 
 
 def inspect(request: dict[str, Any], limits: Limits, ask: Known) -> dict[str, Any]:
@@ -53,17 +53,14 @@ def load_page(request: dict[str, Any], limits: Limits, ask: Known) -> dict[str, 
         raise SourceMissing
     look = Look(**request["look"] | {"preparation": Preparation(request["look"]["preparation"])})
     known = ask if request["asks"] else None
-    stages = Stages()
-    with stages.measure("open"):
-        if kind is Kind.PDF:
-            keep_text = bool(request["keep_text"]) and not look.rotation  # who turns a page wants it read
-            page = load_pdf_page(path, index, folder, limits, keep_text=keep_text, look=look, known=known)
-        else:
-            page = load_image(path, kind, index, folder, limits, look=look, known=known)
-    for stage, seconds in page.seconds.items():
-        stages.add(stage, seconds)
-        stages.add("open", -seconds)
-    answer = vars(page) | {"words": page.words, "seconds": stages.seconds}
+    started = time.perf_counter()
+    if kind is Kind.PDF:
+        keep_text = bool(request["keep_text"]) and not look.rotation  # who turns a page wants it read
+        page = load_pdf_page(path, index, folder, limits, keep_text=keep_text, look=look, known=known)
+    else:
+        page = load_image(path, kind, index, folder, limits, look=look, known=known)
+    seconds = time.perf_counter() - started - sum(page.seconds.values())  # without the stages within
+    answer = vars(page) | {"words": page.words, "seconds": {**page.seconds, "open": round(seconds, 4)}}
     del answer["folder"]
     return answer
 
