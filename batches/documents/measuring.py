@@ -17,7 +17,11 @@ Points = NDArray[np.float32]
 SMALL_SIDE = 1500  # pixels of the longer side of the copy: 130 dpi for a page of A4
 MAX_SKEW = 15.0  # degrees either way
 POINTS = 40_000  # of ink that are looked at
-FAINTEST = 215  # level of grey, on paper of 255, that may still be ink
+MARKS = 20_000  # that are looked at: more have newspapers, and pictures of gravel
+FAINT_INK = 18.0  # levels of grey off the paper, below which nothing is ink
+BED = 0.15  # of the picture's edge that is dark, from which on it may be the scanner's bed
+LEAST_PAPER = 0.25  # of the picture
+EDGE, STEP = 6, 60  # pixels before and behind an edge of the paper, and levels of grey between them
 LARGEST_LETTER = 0.12  # of the page's longer side
 LITTLE_SKEW = 1.0  # degrees, up to which letters can be measured as they lie
 GUTTER = 6  # quarters of a letter's height: wider than the spaces between a typewriter's words
@@ -85,21 +89,31 @@ def _small(gray: Gray) -> tuple[Gray, float]:
 def paper_box(small: Gray) -> tuple[int, int, int, int]:
     """Where the paper lies on the scanner's dark bed; the whole where there is no such border."""
     h, w = small.shape
-    whole = (0, 0, w, h)
     level, _ = cv2.threshold(small, 0, 255, cv2.THRESH_OTSU)
     dark = small < level
     border = np.concatenate([dark[:3].ravel(), dark[-3:].ravel(), dark[:, :3].ravel(), dark[:, -3:].ravel()])
-    if border.mean() < 0.15:
-        return whole
+    if border.mean() < BED:
+        return 0, 0, w, h
     light = cv2.morphologyEx((~dark).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((15, 15), np.uint8))
     light = cv2.morphologyEx(light, cv2.MORPH_OPEN, np.ones((15, 15), np.uint8))
     count, _, stats, _ = cv2.connectedComponentsWithStats(light)
     if count < 2:
-        return whole
-    x, y, bw, bh, area = stats[1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))]
-    if area < 0.25 * h * w:
-        return whole
-    return int(x), int(y), int(x + bw), int(y + bh)
+        return 0, 0, w, h
+    x, y, across, down, area = map(int, stats[1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))])
+    if area < LEAST_PAPER * h * w:
+        return 0, 0, w, h
+    sides = small[y : y + down], small[:, x : x + across]
+    top, bottom = _edges(sides[1], y, y + down)
+    left, right = _edges(sides[0].T, x, x + across)
+    return left, top, right, bottom
+
+
+def _edges(strip: Gray, first: int, last: int) -> tuple[int, int]:
+    """The rows where the paper begins and ends, if there is a sharp step; a shadow is no edge."""
+    rows = np.median(strip, axis=1)
+    begins = first > EDGE and rows[first + EDGE] - rows[first - EDGE] > STEP
+    ends = last + EDGE < len(rows) and rows[last - 1 - EDGE] - rows[last - 1 + EDGE] > STEP
+    return (first if begins else 0), (last if ends else len(rows))
 
 
 def flatten(gray: Gray) -> Gray:
@@ -174,7 +188,7 @@ def _rotated(points: Points, skew: float) -> Points:
 
 def _marks(flat: Gray) -> Marks:
     level, _ = cv2.threshold(flat, 0, 255, cv2.THRESH_OTSU)
-    mask = (flat <= min(level, FAINTEST)).astype(np.uint8)
+    mask = (flat <= min(level, _faintest(flat))).astype(np.uint8)
     _, labels, stats, middles = cv2.connectedComponentsWithStats(mask, connectivity=8)
     short, long = np.sort(stats[:, 2:4], axis=1).T
     letter = (short >= 2) & (long >= 4) & (long <= LARGEST_LETTER * max(flat.shape)) & (long < 9 * short)
@@ -182,11 +196,22 @@ def _marks(flat: Gray) -> Marks:
     if letter.any():  # what is most of the ink, not most in number: a ruled line may be in a hundred pieces
         middle = _weighted_median(long[letter], long[letter])
         letter &= (long < 6 * middle) & (long > middle / 3)
+    some = np.flatnonzero(letter)
+    if len(some) > MARKS:
+        letter[:] = False
+        letter[some[:: len(some) // MARKS + 1]] = True
     ys, xs = np.nonzero(letter[labels])
     chosen = np.linspace(0, len(xs) - 1, min(POINTS, len(xs))).astype(np.int64)
     ink = np.stack([xs[chosen], ys[chosen]], axis=1).astype(np.float32)
     ink += np.random.default_rng(1).random(ink.shape, np.float32)  # else angles of whole rows look sharpest
     return Marks(middles[letter].astype(np.float32), stats[letter, 2:4].astype(np.float32), ink)
+
+
+def _faintest(flat: Gray) -> float:
+    """The level of grey that may still be ink: so far off the paper that it is not the paper's grain."""
+    median = float(np.median(flat))
+    grain = 1.48 * float(np.median(np.abs(flat[::3, ::3].astype(np.float32) - median)))  # like a deviation
+    return median - max(FAINT_INK, 6 * grain)
 
 
 def _weighted_median(values: NDArray[np.int32], weights: NDArray[np.int32]) -> float:
@@ -287,6 +312,6 @@ def _taken(marks: Marks) -> NDArray[np.bool_]:
     last = (4 * (x + half) / marks.height).astype(int)
     row = (y / (1.5 * marks.height)).astype(int)
     taken = np.zeros((row.max() + 1, last.max() + 2), np.bool_)
-    for line, left, right in zip(row, first, last, strict=True):
-        taken[line, left : right + 1] = True
+    for cell in range(int((last - first).max()) + 1):
+        taken[row, np.minimum(first + cell, last)] = True
     return taken

@@ -195,6 +195,8 @@ def _ink_told_apart(gray: Gray, letter: float) -> Gray:
     """
     side = max(15, int(3 * letter)) | 1
     even = flatten(gray).astype(np.float32)
+    ink, paper = np.percentile(even[::2, ::2], (1, 50))
+    even = (even - ink) * (255 / max(1.0, float(paper - ink)))  # the method reckons with black on white
     mean = cv2.boxFilter(even, -1, (side, side))
     spread = np.sqrt(np.maximum(cv2.sqrBoxFilter(even, -1, (side, side)) - mean * mean, 0))
     threshold = mean * (1 + 0.2 * (spread / 128 - 1))
@@ -211,7 +213,17 @@ def _without_lines(gray: Gray, letter: float) -> Gray:
     down = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((length, 1), np.uint8))
     if _lines((down > FAINT).mean(axis=0)) >= RULED:  # a grid
         return gray
-    return cv2.add(gray, cv2.max(across, down))  # type: ignore[return-value]
+    gap = max(3, round(letter / 3))
+    ink = _without(ink, across, np.ones((gap, 1), np.uint8))
+    ink = _without(ink, down, np.ones((1, gap), np.uint8))
+    return cv2.bitwise_not(ink)  # type: ignore[return-value]
+
+
+def _without(ink: cv2.typing.MatLike, lines: cv2.typing.MatLike, bridge: Pixels) -> cv2.typing.MatLike:
+    """The ink without the lines; where a line crosses a letter, there is ink on both sides of it: that stays."""
+    rest = cv2.subtract(ink, lines)
+    bridged = cv2.morphologyEx(rest, cv2.MORPH_CLOSE, bridge)
+    return cv2.max(rest, cv2.min(lines, bridged))
 
 
 def _lines(inked: NDArray[np.float64]) -> int:

@@ -24,7 +24,7 @@ POOR = 60.0  # mean confidence of a reading, below which another way is tried
 POOR_CARD = 80.0  # of one whose material asks for more: a card is short, and read again in no time
 FEW = 200  # letters of a page, below which it is a card or the like: read line by line
 LETTERS_A_WORD = 12.0  # where words have more of the page's letters on average, most have been missed
-LYING_WRONG = 55.0  # mean confidence of a reading, below which the page may lie another way
+LYING_WRONG = 75.0  # mean confidence of a reading, below which the page may lie another way
 BUDGET = 1.5  # times what the first reading took, for all others
 LEAST_BUDGET = 2.0  # seconds
 SCATTERED_SURE = 60.0  # confidence: where no line was found, drawings and stains give words of less
@@ -126,12 +126,18 @@ def _read(
 
 def _best(first: Reading, others: Iterator[Reading], options: Options, deadline: float) -> Reading:
     """The best reading there is once one is good enough, or the time is over. What fails now costs nothing."""
-    best = first
-    least = POOR_CARD if options.segmentation is Segmentation.CARD else POOR
+    best, least = first, _least(first.page, options)
     with suppress(EngineTimeout, EngineCrashed, OutOfMemory):
         while best.is_poor(least) and time.monotonic() < deadline and (other := next(others, None)):
             best = max(best, other, key=lambda reading: reading.worth)
     return best
+
+
+def _least(page: PageImage, options: Options) -> float:
+    """The mean confidence below which a first reading of this page is not believed."""
+    if options.segmentation is Segmentation.CARD:
+        return POOR_CARD
+    return LYING_WRONG if page.doubts else POOR
 
 
 def _others(first: Reading, reader: Reader, look_again: LookAgain | None) -> Iterator[Reading]:
