@@ -16,7 +16,7 @@ from typing import Any
 
 from batches.errors import EngineMissing, EngineTimeout, LanguageMissing, OcrError, OutOfMemory
 from batches.helper import PROJECT, Helper, Own
-from batches.ocr.ending import PID, check_wanted, engine_error
+from batches.ocr.ending import PID, STOPPED, check_wanted, engine_error
 
 READER = ["-P", str(Path(__file__).with_name("reader.py"))]
 PAGES = 200  # then another process goes on: whatever a library loses, it loses for so long
@@ -68,7 +68,7 @@ def tsv_of(tessdata: Path, image: Path, languages: Iterable[str], psm: int, time
     with _reader(image.parent) as reader:
         answer = reader.read(request | {"psm": psm, "seconds": timeout})
         complaints = reader.complained()
-    if answer["last"]:
+    if answer["last"] or (image.parent / STOPPED).exists():  # stopped in the last moment: it may be dying
         _mine.end()
     match answer.get("error"):
         case None:
