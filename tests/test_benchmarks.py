@@ -116,7 +116,11 @@ def test_who_did_not_read_the_pages_is_not_timed(read: list[str], cards: list[Dr
 def test_accuracy_is_measured_by_the_products_own_code(cards: list[Drawn], tmp_path: Path):
     sample = Sample(cards[0].path, cards[0].text, ("eng",), "", None)
     chosen = argparse.Namespace(
-        preparation=Preparation.OFF, segmentation=Segmentation.AUTO, no_baseline_time=False, out=tmp_path
+        engine="pytesseract",
+        preparation=Preparation.OFF,
+        segmentation=Segmentation.AUTO,
+        no_baseline_time=False,
+        out=tmp_path,
     )
     reading = accuracy.compare(sample, chosen)
     assert reading.ours.rates.cer < 0.05

@@ -173,8 +173,8 @@ def unpack(archive: Path, targets: Mapping[int, Path], limits: Limits, folder: P
 
 def _page_told(folder: Path, answer: dict[str, Any]) -> PageImage:
     """What was told of the page, each part as what it has to be."""
-    words, (width, height) = answer.pop("words"), answer.pop("gray_size")
-    doubts, seconds = answer.pop("doubts"), answer.pop("seconds")
+    words, (width, height) = answer.pop("words"), answer.pop("gray_size", (0, 0))
+    doubts, seconds = answer.pop("doubts", ()), answer.pop("seconds", {})
     return PageImage(
         folder,
         words=None if words is None else tuple(Word(*row) for row in words),

@@ -16,15 +16,18 @@ Points = NDArray[np.float32]
 
 SMALL_SIDE = 1500  # pixels of the longer side of the copy: 130 dpi for a page of A4
 MAX_SKEW = 15.0  # degrees either way
-POINTS = 40_000  # of ink that are looked at
+POINTS = 20_000  # of ink that are looked at
+NEIGHBOURS_OF = 200  # letters
 MARKS = 20_000  # that are looked at: more have newspapers, and pictures of gravel
 FAINT_INK = 18.0  # levels of grey off the paper, below which nothing is ink
 BED = 0.15  # of the picture's edge that is dark, from which on it may be the scanner's bed
 LEAST_PAPER = 0.25  # of the picture
-EDGE, STEP = 6, 60  # pixels before and behind an edge of the paper, and levels of grey between them
+EDGE, STEP = 16, 50  # pixels within which the paper begins, and levels of grey by which it is lighter
+BESIDE = 40  # pixels beside where it seems to begin, as pages that lie below may show
 LARGEST_LETTER = 0.12  # of the page's longer side
 LITTLE_SKEW = 1.0  # degrees, up to which letters can be measured as they lie
 GUTTER = 6  # quarters of a letter's height: wider than the spaces between a typewriter's words
+UNEVEN = 12.0  # levels of grey between light and shady paper, from which it is made even
 CROSSED = 0.48  # of the lines with text on both sides; where there is one column, it is 0.58 and more
 LEAST_COLUMN, LEAST_LINES = 0.15, 8  # of the text; on both sides of the gutter
 SURE_WAY, SURE_HEAD = 1.0, 3.0
@@ -42,6 +45,7 @@ class Measured:
     letter_height: float = 0.0  # the middle of all letters', 0 where there are too few
     letters: int = 0
     columns: bool = False  # more than one
+    uneven: bool = False  # the paper is shady, or not white
 
     @property
     def doubts(self) -> tuple[int, ...]:
@@ -54,11 +58,12 @@ def measure(gray: Gray) -> Measured:
     """Measure the page (8 bits, dark on light)."""
     small, scale = _small(gray)
     left, top, right, bottom = paper_box(small)
-    flat = flatten(small[top:bottom, left:right])
+    seen = small[top:bottom, left:right]
+    flat, uneven = flatten(seen), _is_uneven(seen)
     marks = _marks(flat)
     paper = (round(left / scale), round(top / scale), round(right / scale), round(bottom / scale))
     if len(marks.sizes) < ENOUGH:
-        return Measured(paper, letters=len(marks.sizes))
+        return Measured(paper, letters=len(marks.sizes), uneven=uneven)
     runs_down = _runs_down(marks)
     lying = marks.turned() if runs_down > 0 else marks
     skew = _skew(lying)
@@ -75,6 +80,7 @@ def measure(gray: Gray) -> Measured:
         standing.height / scale,
         len(marks.sizes),
         _has_columns(standing),
+        uneven,
     )
 
 
@@ -111,14 +117,23 @@ def paper_box(small: Gray) -> tuple[int, int, int, int]:
 def _edges(strip: Gray, first: int, last: int) -> tuple[int, int]:
     """The rows where the paper begins and ends, if there is a sharp step; a shadow is no edge."""
     rows = np.median(strip, axis=1)
-    begins = first > EDGE and rows[first + EDGE] - rows[first - EDGE] > STEP
-    ends = last + EDGE < len(rows) and rows[last - 1 - EDGE] - rows[last - 1 + EDGE] > STEP
+    begins = first > 0 and _has_step(rows[: first + BESIDE])
+    ends = last < len(rows) and _has_step(rows[::-1][: len(rows) - last + BESIDE])
     return (first if begins else 0), (last if ends else len(rows))
+
+
+def _has_step(rows: NDArray[np.float64]) -> bool:
+    return len(rows) > EDGE and bool((rows[EDGE:] - rows[:-EDGE]).max() > STEP)
 
 
 def flatten(gray: Gray) -> Gray:
     """The page on even white paper: each pixel over the paper's brightness around it."""
     return cv2.divide(gray, paper_of(gray), scale=255)  # type: ignore[return-value]
+
+
+def _is_uneven(gray: Gray) -> bool:
+    low, high = np.percentile(paper_of(gray)[::8, ::8].astype(np.float32), (5, 95))
+    return bool(high - low > UNEVEN or high < 255 - 2 * UNEVEN)
 
 
 def paper_of(gray: Gray) -> Gray:
@@ -238,10 +253,10 @@ def _sharpness_at_best(marks: Marks) -> float:
 
 def _neighbours(middles: Points) -> tuple[float, float]:
     """Of each letter's nearest three, the part that stands beside it, and the part above and below."""
-    some = middles[np.random.default_rng(1).permutation(len(middles))[:600]]
-    distances = ((some[:, None, :] - middles[None]) ** 2).sum(axis=2)
-    nearest = np.argsort(distances, axis=1)[:, 1:4]
-    ways = middles[nearest] - some[:, None, :]
+    some = middles[np.random.default_rng(1).permutation(len(middles))[:NEIGHBOURS_OF]]
+    distances = np.square(some[:, :1] - middles[:, 0]) + np.square(some[:, 1:] - middles[:, 1])
+    nearest = np.argpartition(distances, 3, axis=1)[:, :4]  # itself among them
+    ways = (middles[nearest] - some[:, None, :])[np.take_along_axis(distances, nearest, axis=1) > 0]
     angles = np.degrees(np.arctan2(ways[..., 1], ways[..., 0])) % 180
     return float(((angles < 20) | (angles > 160)).mean()), float(((angles > 70) & (angles < 110)).mean())
 
@@ -290,17 +305,15 @@ def _head_up(marks: Marks) -> float:
 def _has_columns(marks: Marks) -> bool:
     """Whether there is a gutter down the page that hardly a line crosses, with text on both sides."""
     taken = _taken(marks)
-    before = np.maximum.accumulate(taken, axis=1)
-    after = np.maximum.accumulate(taken[:, ::-1], axis=1)[:, ::-1]
-    so_far = np.cumsum(np.pad(taken, ((0, 0), (1, 0))), axis=1)
-    part = so_far.sum(axis=0) / max(1, taken.sum())
-    for x in range(1, taken.shape[1] - GUTTER - 1):
-        around = before[:, x - 1] & after[:, x + GUTTER]
-        if LEAST_COLUMN < part[x] < 1 - LEAST_COLUMN and around.sum() >= LEAST_LINES:
-            crossed = (so_far[around, x + GUTTER] > so_far[around, x]).mean()
-            if crossed < CROSSED:
-                return True
-    return False
+    before = np.maximum.accumulate(taken, axis=1)[:, : -GUTTER - 1]
+    after = np.maximum.accumulate(taken[:, ::-1], axis=1)[:, ::-1][:, GUTTER + 1 :]
+    around = before & after  # of the gutter that begins one cell further right
+    so_far = np.cumsum(taken, axis=1)
+    crossed = around & (so_far[:, GUTTER:-1] > so_far[:, : -GUTTER - 1])
+    part = so_far[:, : -GUTTER - 1].sum(axis=0) / max(1, int(so_far[:, -1].sum()))
+    lines = around.sum(axis=0)
+    possible = (part > LEAST_COLUMN) & (part < 1 - LEAST_COLUMN) & (lines >= LEAST_LINES)
+    return bool((possible & (crossed.sum(axis=0) < CROSSED * lines)).any())
 
 
 def _taken(marks: Marks) -> NDArray[np.bool_]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from batches.documents.measuring import Gray, Measured, flatten, measure, paper_of, straightening
+from batches.documents.measuring import Gray, Measured, flatten, measure, straightening
 from batches.documents.pages import Look, Preparation, Stance
 
 Pixels = NDArray[np.uint8]  # height × width, or × 3
@@ -20,16 +20,16 @@ Pixels = NDArray[np.uint8]  # height × width, or × 3
 SHOWN_PIXELS = 40_000_000  # a page's, from which on people see it at half its size
 LEAST_SKEW = 0.15  # degrees, below which straightening would only blur
 DARK = 110  # level of grey: where the paper is darker, letters may be light
-SMALL, SMALL_TO = 11.0, 15.0  # pixels: lower letters are scaled up, to this
+SMALL, SMALL_TO = 9.5, 15.0  # pixels: lower letters are scaled up, to this
 LARGE, LARGE_TO = 34.0, 26.0  # higher ones down: the same is read in half the time
 MOST_SCALE = 3.0
-UNEVEN = 12.0  # levels of grey between light and shady paper, from which it is made even
 LINE = 5.0  # letters' heights: what is as long and unbroken is a line
 LINE_COVERS = 0.15  # of the page's width
 FAINT = 25  # levels of grey off the paper
 RULED = 6  # lines: paper with so many is ruled
 MARGIN = 0.97  # of the page: where the paper covers more than that of a side, it is not cut out
 LETTER_INCHES = 0.07  # the height of a printed letter (10 points), to tell the resolution from
+EASY_DPI = (150, 300)
 ABSURD = 2.5  # times higher or lower than letters say, the file's resolution is not believed
 
 
@@ -101,7 +101,7 @@ def for_engine(page: Standing, preparation: Preparation, dpi: int | None) -> For
     gray, scale = _scaled(gray, letter)
     if preparation is Preparation.FADED:
         gray = _ink_told_apart(gray, letter * scale)
-    elif _is_uneven(gray):
+    elif page.measured.uneven:
         gray = flatten(gray)
     if letter:
         gray = _without_lines(gray, letter * scale)
@@ -183,12 +183,6 @@ def _scaled(gray: Gray, letter: float) -> tuple[Gray, float]:
     return cv2.resize(gray, size, interpolation=how), scale  # type: ignore[return-value]
 
 
-def _is_uneven(gray: Gray) -> bool:
-    small = cv2.resize(gray, (64, 64), interpolation=cv2.INTER_AREA)
-    low, high = np.percentile(paper_of(small).astype(np.float32), (5, 95))  # type: ignore[arg-type]
-    return bool(high - low > UNEVEN or high < 255 - 2 * UNEVEN)
-
-
 def _ink_told_apart(gray: Gray, letter: float) -> Gray:
     """Black and white, by a threshold for each place (J. Sauvola, M. Pietikäinen, Adaptive document image
     binarization, Pattern Recognition 33, 2000; k 0.2 as pale ink needs, a window of three letters).
@@ -233,8 +227,11 @@ def _lines(inked: NDArray[np.float64]) -> int:
 
 
 def _resolution(dpi: int | None, letter: float, scale: float) -> int | None:
-    """Dots an inch of what the engine sees: as the file says, unless its letters would be absurd."""
+    """Dots an inch to tell the engine: as the file says, unless its letters would be absurd.
+
+    Within what the engine is at ease with: what counts is how high letters are, and that has been seen to.
+    """
     told = letter / LETTER_INCHES
     if letter and (dpi is None or not told / ABSURD < dpi < told * ABSURD):
         dpi = round(told)
-    return round(dpi * scale) if dpi else None
+    return min(max(round(dpi * scale), EASY_DPI[0]), EASY_DPI[1]) if dpi else None

@@ -118,42 +118,43 @@ def _read(
     if options.preparation is not Preparation.OFF:
         took = time.monotonic() - started
         budget = min(max(LEAST_BUDGET, BUDGET * took), reader.timeout / 2)
-        others = _others(first, replace(reader, timeout=budget), look_again)
-        best = _best(first, others, options, time.monotonic() + budget)
+        again = replace(reader, timeout=budget)
+        best = _best(first, _others(first, again, look_again, options), time.monotonic() + budget)
     words = best.words or _scattered(best, reader)
     return best.page, tuple(_in_page(word, best.page) for word in words), _told(first, best)
 
 
-def _best(first: Reading, others: Iterator[Reading], options: Options, deadline: float) -> Reading:
-    """The best reading there is once one is good enough, or the time is over. What fails now costs nothing."""
-    best, least = first, _least(first.page, options)
+def _best(first: Reading, others: Iterator[Reading], deadline: float) -> Reading:
+    """The best reading there is, of those there is time for. What fails now costs nothing."""
+    best = first
     with suppress(EngineTimeout, EngineCrashed, OutOfMemory):
-        while best.is_poor(least) and time.monotonic() < deadline and (other := next(others, None)):
+        while time.monotonic() < deadline and (other := next(others, None)):
             best = max(best, other, key=lambda reading: reading.worth)
     return best
 
 
-def _least(page: PageImage, options: Options) -> float:
-    """The mean confidence below which a first reading of this page is not believed."""
-    if options.segmentation is Segmentation.CARD:
-        return POOR_CARD
-    return LYING_WRONG if page.doubts else POOR
-
-
-def _others(first: Reading, reader: Reader, look_again: LookAgain | None) -> Iterator[Reading]:
-    """The next likely ways of reading the page, the likeliest first. The folder's images are the better ones'."""
-    page, best = first.page, first
-    turns = first.page.doubts if look_again and first.confidence < LYING_WRONG else ()
-    for turn in turns:
+def _others(
+    first: Reading, reader: Reader, look_again: LookAgain | None, options: Options
+) -> Iterator[Reading]:
+    """The next likely ways of reading the page, until one is good enough. The folder's images are the best one's."""
+    best = first
+    for turn in first.page.doubts if look_again else ():
+        if best.confidence >= LYING_WRONG:
+            break
         assert look_again
         other = reader.read(look_again(turn), first.psm)
         if other.worth > best.worth:
-            page, best = other.page, other
+            best = other
         else:
-            look_again((page.rotation - first.page.rotation) % 360)
+            look_again((best.page.rotation - first.page.rotation) % 360)
         yield other
+    least = POOR_CARD if options.segmentation is Segmentation.CARD else POOR
     for psm in OTHER_WAYS.get(first.psm, ()):
-        yield reader.read(page, psm)
+        if not best.is_poor(least):
+            break
+        other = reader.read(best.page, psm)
+        best = max(best, other, key=lambda reading: reading.worth)
+        yield other
 
 
 def _psm(page: PageImage, options: Options) -> int:
