@@ -34,13 +34,15 @@ NAMED = set(re.findall(r"^(\w+)=", (PROJECT / ".env.example").read_text(), re.MU
 class Run:
     """What one batch took: seconds from submit to the last event, and each page event's way to us in ms.
 
-    `texts`: what was read, by the page's number. `failures`: what the batch and its pages told of them.
+    `texts`: what was read, by the page's number. `failures`: what the batch and its pages told of them. `stages`:
+    mean seconds a page, as the product measured them itself.
     """
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    stages: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,7 @@ def read_batch(port: int, paths: list[Path], options: Options) -> Run:
     with connect(url, origin=Origin(f"http://127.0.0.1:{port}"), additional_headers={"Cookie": cookie}) as ws:
         while not run.seconds:
             _take(json.loads(ws.recv(300)).get("events", []), run, started)
+    run.stages = batch.pages.mean_seconds()
     run.texts = list(batch.pages.order_by("number").values_list("text", flat=True))
     return run
 

@@ -48,6 +48,7 @@ class Bench:
     def __init__(self, folder: Path, until_the_end: ExitStack) -> None:
         self.folder = folder
         self.latencies: list[float] = []
+        self.stages: dict[str, dict[str, float]] = {}
         self._until_the_end = until_the_end
 
     @cached_property
@@ -81,19 +82,20 @@ class Bench:
         return {
             "sequential": lambda: rate(self.pages[:ALONE], rivals.pytesseract_loop(self.pages[:ALONE])),
             "ocrmypdf": lambda: rate(self.pages, rivals.ocrmypdf(self.pages, CORES)),
-            "prepared": lambda: rate(self.pages, self.default.read(self.pages, PREPARED).seconds),
-            "default": self._default,
+            "prepared": lambda: self._read("prepared", self.default, self.pages, PREPARED),
+            "default": lambda: self._read("default", self.default, self.pages, AS_IT_IS),
             "xargs": lambda: rate(self.pages, rivals.xargs_tesseract(self.pages, CORES)),
-            "fast": lambda: rate(self.pages, self.fast.read(self.pages, AS_IT_IS).seconds),
+            "fast": lambda: self._read("fast", self.fast, self.pages, AS_IT_IS),
             "limit": lambda: rate(self.pages, rivals.tesserocr_alone(self.pages, CORES)),
-            "fast_cards": lambda: rate(self.cards, self.fast.read(self.cards, AS_IT_IS).seconds),
+            "fast_cards": lambda: self._read("fast_cards", self.fast, self.cards, AS_IT_IS),
             "limit_cards": lambda: rate(self.cards, rivals.tesserocr_alone(self.cards, CORES)),
         }
 
-    def _default(self) -> float:
-        run = self.default.read(self.pages, AS_IT_IS)
-        self.latencies += run.latencies
-        return rate(self.pages, run.seconds)
+    def _read(self, name: str, product: Product, read: list[Drawn], options: Options) -> float:
+        run = product.read(read, options)
+        self.stages[name] = run.stages
+        self.latencies += run.latencies if name == "default" else []
+        return rate(read, run.seconds)
 
     def memory(self, figure: str) -> float:
         """The most MB a slot held: prepared pages, by either engine; one page of 100 megapixels."""
@@ -146,11 +148,19 @@ def measure(bench: Bench, figures: list[str]) -> Iterator[str]:
             yield f"{figure} {bench.memory(figure):.0f}"
 
 
+def stage_table(stages: dict[str, dict[str, float]]) -> Iterator[str]:
+    """Where the time of a page went in the last round: milliseconds by stage."""
+    for name, seconds in stages.items():
+        parts = ", ".join(f"{stage} {1000 * spent:.0f}" for stage, spent in seconds.items())
+        yield f"a page's time in ms, {name}: {parts}"
+
+
 def main() -> None:
     figures = wanted(ONLY)
     with tempfile.TemporaryDirectory(prefix="ocr-pages-") as folder, ExitStack() as until_the_end:
-        measured = list(measure(Bench(Path(folder), until_the_end), figures))
-    print("\n".join(measured))
+        bench = Bench(Path(folder), until_the_end)
+        measured = list(measure(bench, figures))
+    print("\n".join([*stage_table(bench.stages), *measured]))
 
 
 if __name__ == "__main__":
