@@ -1,4 +1,4 @@
-"""What a page's image tells of itself: where the paper is, how the lines lie, how high the letters are.
+"""What a page's image tells of itself: how its lines lie, which way is up, how high the letters are.
 
 Everything is measured on a small grey copy. Angles are in degrees, clockwise as the page is seen.
 """
@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-cv2.setNumThreads(1)  # parallel by pages, and no threads in a process that forks
+from batches.documents.paper import Gray, flatten, is_uneven, paper_box, straight
 
-Gray = NDArray[np.uint8]
 Points = NDArray[np.float32]
 
 SMALL_SIDE = 1500  # pixels of the longer side of the copy: 130 dpi for a page of A4
@@ -20,14 +19,9 @@ POINTS = 20_000  # of ink that are looked at
 NEIGHBOURS_OF = 200  # letters
 MARKS = 20_000  # that are looked at: more have newspapers, and pictures of gravel
 FAINT_INK = 18.0  # levels of grey off the paper, below which nothing is ink
-BED = 0.15  # of the picture's edge that is dark, from which on it may be the scanner's bed
-LEAST_PAPER = 0.25  # of the picture
-EDGE, STEP = 16, 50  # pixels within which the paper begins, and levels of grey by which it is lighter
-BESIDE = 40  # pixels beside where it seems to begin, as pages that lie below may show
 LARGEST_LETTER = 0.12  # of the page's longer side
 LITTLE_SKEW = 1.0  # degrees, up to which letters can be measured as they lie
 GUTTER = 6  # quarters of a letter's height: wider than the spaces between a typewriter's words
-UNEVEN = 12.0  # levels of grey between light and shady paper, from which it is made even
 CROSSED = 0.48  # of the lines with text on both sides; where there is one column, it is 0.58 and more
 LEAST_COLUMN, LEAST_LINES = 0.15, 8  # of the text; on both sides of the gutter
 SURE_WAY, SURE_HEAD = 1.0, 3.0
@@ -59,7 +53,7 @@ def measure(gray: Gray) -> Measured:
     small, scale = _small(gray)
     left, top, right, bottom = paper_box(small)
     seen = small[top:bottom, left:right]
-    flat, uneven = flatten(seen), _is_uneven(seen)
+    flat, uneven = flatten(seen), is_uneven(seen)
     marks = _marks(flat)
     paper = (round(left / scale), round(top / scale), round(right / scale), round(bottom / scale))
     if len(marks.sizes) < ENOUGH:
@@ -70,7 +64,7 @@ def measure(gray: Gray) -> Measured:
     if abs(skew) > LITTLE_SKEW:  # boxes around tilted letters are higher than the letters
         flat = straight(np.rot90(flat) if runs_down > 0 else flat, skew)
         standing = _marks(flat)
-    else:
+    if abs(skew) <= LITTLE_SKEW or len(standing.sizes) < ENOUGH:
         standing = lying.straightened(skew)
     return Measured(
         paper,
@@ -90,80 +84,6 @@ def _small(gray: Gray) -> tuple[Gray, float]:
         return gray, 1.0
     size = (max(1, round(gray.shape[1] * scale)), max(1, round(gray.shape[0] * scale)))
     return cv2.resize(gray, size, interpolation=cv2.INTER_AREA), scale  # type: ignore[return-value]
-
-
-def paper_box(small: Gray) -> tuple[int, int, int, int]:
-    """Where the paper lies on the scanner's dark bed; the whole where there is no such border."""
-    h, w = small.shape
-    level, _ = cv2.threshold(small, 0, 255, cv2.THRESH_OTSU)
-    dark = small < level
-    border = np.concatenate([dark[:3].ravel(), dark[-3:].ravel(), dark[:, :3].ravel(), dark[:, -3:].ravel()])
-    if border.mean() < BED:
-        return 0, 0, w, h
-    light = cv2.morphologyEx((~dark).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((15, 15), np.uint8))
-    light = cv2.morphologyEx(light, cv2.MORPH_OPEN, np.ones((15, 15), np.uint8))
-    count, _, stats, _ = cv2.connectedComponentsWithStats(light)
-    if count < 2:
-        return 0, 0, w, h
-    x, y, across, down, area = map(int, stats[1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))])
-    if area < LEAST_PAPER * h * w:
-        return 0, 0, w, h
-    sides = small[y : y + down], small[:, x : x + across]
-    top, bottom = _edges(sides[1], y, y + down)
-    left, right = _edges(sides[0].T, x, x + across)
-    return left, top, right, bottom
-
-
-def _edges(strip: Gray, first: int, last: int) -> tuple[int, int]:
-    """The rows where the paper begins and ends, if there is a sharp step; a shadow is no edge."""
-    rows = np.median(strip, axis=1)
-    begins = first > 0 and _has_step(rows[: first + BESIDE])
-    ends = last < len(rows) and _has_step(rows[::-1][: len(rows) - last + BESIDE])
-    return (first if begins else 0), (last if ends else len(rows))
-
-
-def _has_step(rows: NDArray[np.float64]) -> bool:
-    return len(rows) > EDGE and bool((rows[EDGE:] - rows[:-EDGE]).max() > STEP)
-
-
-def flatten(gray: Gray) -> Gray:
-    """The page on even white paper: each pixel over the paper's brightness around it."""
-    return cv2.divide(gray, paper_of(gray), scale=255)  # type: ignore[return-value]
-
-
-def _is_uneven(gray: Gray) -> bool:
-    low, high = np.percentile(paper_of(gray)[::8, ::8].astype(np.float32), (5, 95))
-    return bool(high - low > UNEVEN or high < 255 - 2 * UNEVEN)
-
-
-def paper_of(gray: Gray) -> Gray:
-    """The paper without the ink: the brightest of each neighbourhood, made smooth."""
-    step = max(1, max(gray.shape) // 250)
-    tiny = cv2.resize(
-        gray, (max(1, gray.shape[1] // step), max(1, gray.shape[0] // step)), interpolation=cv2.INTER_AREA
-    )
-    tiny = cv2.morphologyEx(tiny, cv2.MORPH_CLOSE, np.ones((11, 11), np.uint8))
-    tiny = cv2.medianBlur(tiny, 9)
-    return cv2.resize(tiny, (gray.shape[1], gray.shape[0]), interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
-
-
-def straight(image: Gray, skew: float, paper: int = 255) -> Gray:
-    """The picture turned back by `skew` degrees, as large as it has to be; its corners are filled with `paper`."""
-    matrix, size = straightening(image.shape[1], image.shape[0], skew)
-    return cv2.warpAffine(  # type: ignore[return-value]
-        image, matrix, size, flags=cv2.INTER_LINEAR, borderValue=paper
-    )
-
-
-def straightening(width: int, height: int, skew: float) -> tuple[NDArray[np.float64], tuple[int, int]]:
-    """The affine matrix (2 × 3) that turns a picture back by `skew` degrees around its middle, and its new size."""
-    a = np.deg2rad(skew)
-    cos, sin = float(np.cos(a)), float(np.sin(a))
-    size = (round(width * cos + height * abs(sin)), round(height * cos + width * abs(sin)))
-    turn = np.array([[cos, sin], [-sin, cos]])
-    middle = np.array([width - 1, height - 1]) / 2
-    shift = (np.array(size) - 1) / 2 - turn @ middle
-    return np.hstack([turn, shift[:, None]]), size
 
 
 # ------------------------------------------------------------------ marks

@@ -79,7 +79,7 @@ class Preparation(StrEnum):
     """What is done to a page's image before it is read."""
 
     AUTO = "auto"  # turned upright, straightened, scaled, cleaned: what it needs
-    FADED = "faded"  # the same, and ink told from paper place by place: for stains and pale writing
+    FADED = "faded"  # the same, and pale ink made dark, on stained paper too
     OFF = "off"  # read as it is
 
 

@@ -132,7 +132,6 @@ BUILT_IN = (
         "Old print",
         "Fraktur and other print from before about 1900, stained or shining through. "
         "A Fraktur model is added where one is installed.",
-        preparation=Preparation.FADED,
         models=FRAKTUR,
     ),
     _built_in(

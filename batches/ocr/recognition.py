@@ -21,8 +21,9 @@ OTHER_WAYS = {AUTO: (COLUMN, SPARSE), COLUMN: (BLOCK, AUTO), BLOCK: (COLUMN, SPA
 PSM_NAMES = {AUTO: "in columns", COLUMN: "as one column", BLOCK: "as one block", SPARSE: "as scattered words"}
 
 POOR = 60.0  # mean confidence of a reading, below which another way is tried
-POOR_CARD = 80.0  # of one whose material asks for more: a card is short, and read again in no time
+POOR_CARD = 70.0  # of one whose material asks for more: a card is short, and read again in no time
 FEW = 200  # letters of a page, below which it is a card or the like: read line by line
+UNSURE = 60.0  # confidence of a word, below which it may be anything
 LETTERS_A_WORD = 12.0  # where words have more of the page's letters on average, most have been missed
 LYING_WRONG = 75.0  # mean confidence of a reading, below which the page may lie another way
 BUDGET = 1.5  # times what the first reading took, for all others
@@ -49,7 +50,9 @@ class Reading:
     @property
     def worth(self) -> float:
         """About how many letters were read right: by this readings of one page are compared."""
-        return sum(len(word.text) * max(0.0, (word.confidence - 30) / 70) for word in self.words)
+        return sum(
+            len(word.text) * max(0.0, word.confidence - UNSURE) / (100 - UNSURE) for word in self.words
+        )
 
     def is_poor(self, least: float) -> bool:
         """Whether another way of reading may give more."""
