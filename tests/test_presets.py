@@ -62,7 +62,7 @@ def test_each_preset_is_told_in_words():
         ["Layout: automatic", "Preparation: what each page needs"],
         ["Layout: automatic", "Preparation: for faded or stained pages"],
         ["Layout: an index card", "Preparation: what each page needs"],
-        ["Layout: automatic", "Preparation: for faded or stained pages"],
+        ["Layout: automatic", "Preparation: what each page needs"],
         ["Layout: scattered words, as on a form", "Preparation: what each page needs"],
     ]
 
