@@ -243,6 +243,8 @@ def retry_batch(
 def _retry(batch: Batch, which: Q | None, statuses: Iterable[Page.Status], options: Options | None) -> int:
     if not batch.has_ended and batch.status not in Batch.READING:
         return 0
+    if batch.has_ended and batch.trials.open().exists():
+        _remove_trials(batch)  # nobody waits for them any more
     again = _requeue(batch, batch.pages.filter(which or Q()), statuses, options)
     wanted = Page.Status.CANCELLED in statuses or batch.status != Batch.Status.CANCELLED
     files = _readmit(batch) if which is None and wanted and batch.has_ended else 0

@@ -21,7 +21,7 @@ from statistics import fmean, median
 import pypdfium2 as pdfium
 
 from batches import documents, ocr
-from batches.documents import Document, Limits, Look, PageImage
+from batches.documents import Document, Limits, PageImage
 from batches.errors import OcrError
 from batches.ocr import Engine, Options, PdfText, Preparation, Segmentation
 from benchmarks.error_rates import error_rates
@@ -89,9 +89,8 @@ def _read_page(
     with tempfile.TemporaryDirectory(prefix="ocr-accuracy-") as folder:
 
         def look(more: int = 0) -> PageImage:
-            how = Look(options.rotation, options.preparation, more)
             return documents.load_page(
-                path, document.kind, index, Path(folder), Limits(), keep_text=False, look=how
+                path, document.kind, index, Path(folder), Limits(), keep_text=False, look=options.look(more)
             )
 
         return ocr.recognise(look(), options, engine=engine, timeout=SECONDS_A_PAGE, look_again=look)

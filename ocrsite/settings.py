@@ -70,7 +70,7 @@ WORKER_SLOTS = env.int("WORKER_SLOTS", memory.slots((os.cpu_count() or 1) + 1, m
 # take as long as half the page timeout, their last one as much again, and one more run (see ocr.recognition).
 # A message is good for pages that are begun within some seconds.
 WORK_SECONDS = 5
-SOFT_LIMIT = WORK_SECONDS + 3 * OPEN_TIMEOUT + 3 * PAGE_TIMEOUT + 30
+SOFT_LIMIT = WORK_SECONDS + 6 * OPEN_TIMEOUT + 3 * PAGE_TIMEOUT + 60
 HARD_LIMIT = SOFT_LIMIT + 15
 LEASE_SECONDS = env.int("LEASE_SECONDS", 45)  # renewed every few seconds while a page is in hand
 SWEEP_SECONDS = env.int("SWEEP_SECONDS", 20)

@@ -126,11 +126,13 @@ def test_who_dies_over_the_answer_takes_everything_along(card: Path, tmp_path: P
 DIGEST = "a" * 64
 SABOTAGE = """
 from batches.documents import opening
+from batches.documents.pages import PageImage
 
 def load_page(request, limits, ask):
     import os, time
     say, hear = ask.args[0].send_bytes, ask.args[0].recv_bytes
-    page = {"width": 1, "height": 1, "dpi": None, "words": None, "digest": "a" * 64, "known": True}
+    page = dict(vars(PageImage(None, 1, 1, None, digest="a" * 64, known=True)))
+    del page["folder"]
     open("page.jpg", "w").close()
 %s
     return page
@@ -168,6 +170,21 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_a_process_that_keeps_to_the_rules_is_believed(hostile: Hostile):
     assert hostile.does("ask('a' * 64)", knows=True).known
     assert hostile.asked == [DIGEST]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "page['scale'] = 0",
+        "page['left'] = 5",
+        "page['rotation'] = 45",
+        "page['skew'] = float('nan')",
+        "page['width'] = 'a'",
+    ],
+)
+def test_a_page_that_cannot_lie_like_that_is_refused(hostile: Hostile, script: str):
+    with pytest.raises(CorruptFile):
+        hostile.does(f"ask('a' * 64); {script}", knows=True)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from PIL import Image
 from batches import tasks
 from batches.documents import Document, Kind, Limits, inspect, weigh_all
 from batches.models import Batch, Page
-from batches.tasks.memory import BigPageLock, claimed_page
+from batches.tasks.memory import BigPageLock, claimed
 from ocrsite import memory
 from tests.conftest import check_invariants, prepare_next, wait_for
 from tests.pdfs import add_page, image_at, write_text_pdf
@@ -160,9 +160,13 @@ def elsewhere(settings):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_big_page_in_hand_leaves_the_others_to_others(batch):
-    with claimed_page() as first, claimed_page() as second, claimed_page() as third:
+    with (
+        claimed(Page.objects.claim) as first,
+        claimed(Page.objects.claim) as second,
+        claimed(Page.objects.claim) as third,
+    ):
         assert [page and page.number for page in (first, second, third)] == [1, 3, None]
-    with claimed_page() as last:
+    with claimed(Page.objects.claim) as last:
         assert last
         assert last.number == 2
 
@@ -170,9 +174,9 @@ def test_a_big_page_in_hand_leaves_the_others_to_others(batch):
 @pytest.mark.django_db(transaction=True)
 def test_an_ordinary_page_in_hand_hinders_nobody(batch):
     Page.objects.update(weight=1.0)
-    with claimed_page() as first, claimed_page() as second:
+    with claimed(Page.objects.claim) as first, claimed(Page.objects.claim) as second:
         Page.objects.filter(number=3).update(weight=100.0)
-        with claimed_page() as third:
+        with claimed(Page.objects.claim) as third:
             assert [page and page.number for page in (first, second, third)] == [1, 2, 3]
 
 
@@ -206,7 +210,7 @@ def test_after_a_big_page_somebody_is_woken(batch, settings, elsewhere):
         assert client.llen("work") == 0, "big pages only, and another process has one in hand"
         elsewhere.kill()
         elsewhere.wait()
-        with claimed_page() as page:
+        with claimed(Page.objects.claim) as page:
             assert page
             client.delete("work")
         assert client.llen("work") == 1
@@ -217,7 +221,7 @@ def test_after_a_big_page_somebody_is_woken(batch, settings, elsewhere):
 def test_pages_that_wait_for_a_big_one_are_no_trouble(batch, settings):
     """Another machine may read them, so a token is put; but nothing was to be mended."""
     Page.objects.filter(number=3).delete()
-    with claimed_page():
+    with claimed(Page.objects.claim):
         assert tasks.mend() == []
     assert tasks.mend() == []  # a token has been put
     with redis.Redis.from_url(settings.REDIS_URL) as client:

@@ -7,7 +7,6 @@ from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
 from batches import ocr
-from batches.documents import Look
 from batches.documents.images import write_page
 from batches.errors import (
     BadOptions,
@@ -24,7 +23,7 @@ from tests.scans import DPI, draw, lines_of, scan
 
 def read(image: Image.Image, folder: Path, timeout: float = 60, **options) -> ocr.PageResult:
     chosen = ocr.Options(**options)
-    page = write_page(image, DPI, folder, look=Look(chosen.rotation, chosen.preparation))
+    page = write_page(image, DPI, folder, look=chosen.look())
     return ocr.recognise(page, chosen, engine=ocr.probe(), timeout=timeout)
 
 

@@ -1,10 +1,11 @@
 """Pages made ready for reading: drawn with a known tilt, turn, size, colour and ruling, and found so."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageChops, ImageDraw
+from PIL import Image, ImageChops, ImageDraw, ImageFont, ImageStat
 from rapidfuzz.distance import Levenshtein
 
 from batches import ocr
@@ -13,7 +14,7 @@ from batches.documents.images import write_page
 from batches.documents.kinds import Kind
 from batches.documents.measuring import Measured, measure
 from batches.documents.preparation import for_engine, stand
-from tests.scans import DPI, LINES, draw, lines_of
+from tests.scans import DPI, FONT, LINES, draw, lines_of
 
 AUTO = Look(preparation=Preparation.AUTO)
 LONG = [*lines_of(3), *reversed(LINES), *LINES]
@@ -30,8 +31,7 @@ def read(image: Image.Image, folder: Path, dpi: int | None = DPI, **options) -> 
     chosen = ocr.Options(**options)
 
     def look(more: int = 0) -> PageImage:
-        how = Look(chosen.rotation, chosen.preparation, more)
-        return load_page(folder / "scan.png", Kind.PNG, 0, folder, Limits(), look=how)
+        return load_page(folder / "scan.png", Kind.PNG, 0, folder, Limits(), look=chosen.look(more))
 
     return ocr.recognise(look(), chosen, engine=ocr.probe(), timeout=60, look_again=look)
 
@@ -56,10 +56,7 @@ def test_the_tilt_of_lines_is_measured_to_a_tenth_of_a_degree(tilt: float, turn:
 @pytest.mark.parametrize("tilt", [0, 5])
 def test_a_turned_page_is_put_on_its_feet(turn: int, tilt: float):
     upright = draw(LONG, tilt=tilt, size=WIDE)
-    page = stand(upright.rotate(turn, expand=True), AUTO)
-    assert page.rotation == turn
-    assert page.measured
-    assert not page.measured.doubts
+    assert stand(upright.rotate(turn, expand=True), AUTO).rotation == turn
 
 
 def test_who_says_how_a_page_lies_is_believed():
@@ -188,6 +185,72 @@ def test_what_was_turned_because_of_its_reading_says_so(tmp_path: Path):
     result = read(draw(["an ocean of rum"], size=(600, 300), turn=180), tmp_path)
     assert result.text.strip() == "an ocean of rum"
     assert result.note == "The page was turned, because the first reading gave little."
+
+
+def test_capitals_are_read_on_their_feet(tmp_path: Path):
+    """They seem to stand on their head: nothing of them reaches down. The reading tells."""
+    capitals = [line.upper() for line in LONG]
+    result = read(draw(capitals, size=(1500, 1200)), tmp_path)
+    assert wrong(result, capitals) < 0.03
+    assert result.rotation == 0
+
+
+def test_of_other_scripts_nothing_is_made_of_what_reaches_up_and_down():
+    russian = [
+        "приходская книга церкви святой",
+        "марии записывает во втором томе",
+        "имена сорока семи семей",
+    ] * 4
+    assert stand(draw(russian, size=WIDE), ocr.Options(languages=("rus",)).look()).rotation == 0
+
+
+@pytest.mark.parametrize("letter", [300, 90])
+def test_a_page_of_few_large_letters_is_not_blank(tmp_path: Path, letter: int):
+    image = Image.new("L", (900, 600), 250)
+    ImageDraw.Draw(image).text((100, 100), "A 1", fill=20, font=ImageFont.truetype(FONT, letter))
+    assert read(image, tmp_path).text.startswith("A")
+
+
+def test_two_cards_on_one_bed_are_both_read(tmp_path: Path):
+    bed = Image.new("L", (2500, 1000), 12)
+    bed.paste(draw(lines_of(1), size=(1000, 700)), (100, 150))
+    bed.paste(draw(lines_of(2), size=(1000, 700)), (1350, 150))
+    text = read(bed, tmp_path).text
+    assert "Page number 1" in text
+    assert "Page number 2" in text
+
+
+def test_a_white_title_on_a_dark_banner_is_read(tmp_path: Path):
+    page = draw(LONG, size=WIDE)
+    banner = Image.new("L", (1200, 300), 15)
+    ImageDraw.Draw(banner).text(
+        (80, 110), "REGISTER OF SAINT MARY", fill=250, font=ImageFont.truetype(FONT, 60)
+    )
+    whole = Image.new("L", (1200, 1500), 250)
+    whole.paste(banner, (0, 0))
+    whole.paste(page, (0, 300))
+    assert "REGISTER OF SAINT MARY" in read(whole, tmp_path).text
+
+
+@pytest.mark.parametrize("turn", [90, 180, 270])
+def test_the_paper_is_cut_out_whichever_way_the_page_lies(turn: int):
+    """Its sides are not whole pixels of the small copy that is measured."""
+    bed = Image.new("L", (2482, 3507), 12)
+    bed.paste(draw(LONG, size=(2482, 3000)), (0, 437))
+    page = stand(bed.rotate(turn, expand=True), AUTO)
+    seen = for_engine(page, Preparation.AUTO, None)
+    assert sorted(seen.gray.shape) == [pytest.approx(2482, abs=60), pytest.approx(3000, abs=60)]
+
+
+def test_another_look_that_fails_costs_nothing(tmp_path: Path, shim, monkeypatch):
+    """The reading that there is stays, and so does the page's image."""
+    script = f'[ -e {tmp_path}/ran ] && exit 1; touch {tmp_path}/ran; exec $REAL "$@"'
+    monkeypatch.setenv("PATH", f"{shim(script)}{os.pathsep}{os.environ['PATH']}")
+    result = read(draw(["formol"], size=(600, 300), turn=180), tmp_path)
+    assert result.rotation == 0
+    assert result.text
+    with Image.open(tmp_path / "page.jpg") as shown, Image.open(tmp_path / "scan.png") as scanned:
+        assert ImageStat.Stat(ImageChops.difference(shown.convert("L"), scanned)).mean[0] < 3
 
 
 def test_a_page_that_is_to_be_left_alone_is_left_alone(tmp_path: Path):

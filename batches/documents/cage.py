@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ ENVIRONMENT = {
 WEIGH_AT_MOST = 5.0  # seconds for one file; nothing is lost but how large its pages are
 GRACE = 5.0  # seconds for the helper to notice that a process has run out of time
 UNPACKED_A_SECOND = 40 * 1024**2  # bytes, on a slow disk
+LONGEST_NOTE = 1000  # characters
+LARGEST_SCALE = 4.0
 MEASURED = ("open", "prepare")  # stages of a page that are over when it comes out of the cage
 TOLD = {
     error.__name__: error
@@ -172,17 +175,40 @@ def unpack(archive: Path, targets: Mapping[int, Path], limits: Limits, folder: P
 
 
 def _page_told(folder: Path, answer: dict[str, Any]) -> PageImage:
-    """What was told of the page, each part as what it has to be."""
-    words, (width, height) = answer.pop("words"), answer.pop("gray_size", (0, 0))
-    doubts, seconds = answer.pop("doubts", ()), answer.pop("seconds", {})
-    return PageImage(
+    """What was told of the page, each part as what it has to be. Raises ValueError, TypeError or KeyError."""
+    words, columns, dpi = answer["words"], answer["columns"], answer["dpi"]
+    width, height = (int(side) for side in answer.get("gray_size", (0, 0)))
+    page = PageImage(
         folder,
+        width=int(answer["width"]),
+        height=int(answer["height"]),
+        dpi=None if dpi is None else int(dpi),
+        blank=bool(answer["blank"]),
+        note=str(answer["note"])[:LONGEST_NOTE],
         words=None if words is None else tuple(Word(*row) for row in words),
-        gray_size=(int(width), int(height)),
-        doubts=tuple(map(int, doubts)),
-        seconds={stage: float(seconds.get(stage, 0)) for stage in MEASURED},
-        **answer,
+        rotation=int(answer["rotation"]),
+        skew=float(answer["skew"]),
+        left=int(answer["left"]),
+        top=int(answer["top"]),
+        scale=float(answer["scale"]),
+        gray_size=(width, height),
+        columns=None if columns is None else bool(columns),
+        doubts=tuple(int(turn) for turn in answer["doubts"]),
+        letters=int(answer["letters"]),
+        seconds={stage: float(answer["seconds"].get(stage, 0)) for stage in MEASURED},
+        digest=str(answer["digest"]),
+        known=bool(answer["known"]),
     )
+    _check_geometry(page)
+    return page
+
+
+def _check_geometry(page: PageImage) -> None:
+    inside = 0 <= page.left < page.width and 0 <= page.top < page.height
+    turned = {page.rotation, *page.doubts} <= {0, 90, 180, 270}
+    told = [page.scale, page.skew, *page.seconds.values()]
+    if not (inside and turned and all(map(isfinite, told)) and 0 < page.scale <= LARGEST_SCALE):
+        raise ValueError("no page can lie like that")
 
 
 def _check_files(page: PageImage) -> None:

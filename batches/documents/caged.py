@@ -27,6 +27,7 @@ from batches.errors import NO_SPACE, OcrError
 
 STOPPED, PID = "stopped", "pid"  # in the private folder: see `ocr.stop`, which ends whatever runs there
 NO_MORE = b""
+OPENCV_NO_MEMORY = -4  # cv2.Error.StsNoMem
 FILE_BYTES = 1024**3  # of what may be written at the least
 ANSWER_BYTES = 64 * 1024**2  # some hundred thousand words
 # Failures of the machine, not of the file: told as they are.
@@ -180,7 +181,9 @@ def _open(request: dict[str, Any], limits: Limits, ask: Known) -> bytes:
         return told("OutOfMemory")
     except OSError as error:
         return _of_the_system(error)
-    except Exception:  # whatever a decoder raises is the file's doing
+    except Exception as error:  # whatever a decoder raises is the file's doing
+        if getattr(error, "code", None) == OPENCV_NO_MEMORY:
+            return told("OutOfMemory")
         return told("CorruptFile", "", traceback.format_exc(limit=-4))
 
 

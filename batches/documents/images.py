@@ -29,7 +29,7 @@ from batches.documents.pages import (
     PageImage,
     Word,
 )
-from batches.documents.preparation import Standing, for_engine, is_blank, shown, stand, stand_as
+from batches.documents.preparation import Standing, for_engine, shown, stand, stand_as
 from batches.errors import CorruptFile, TooLarge
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is ours: `check_size`, before anything is decoded
@@ -151,7 +151,7 @@ def _write_for_engine(page: PageImage, standing: Standing, look: Look) -> PageIm
         top=seen.top,
         scale=seen.scale,
         gray_size=(seen.gray.shape[1], seen.gray.shape[0]),
-        blank=is_blank(standing) if measured else looks_blank(seen.gray),
+        blank=looks_blank(standing.gray) and not (measured and measured.letters),
         columns=measured.columns if measured else None,
         letters=measured.letters if measured else 0,
         doubts=measured.doubts if measured and measured.letters and not look.rotation else (),

@@ -44,18 +44,24 @@ class Measured:
     @property
     def doubts(self) -> tuple[int, ...]:
         """Degrees by which it may lie otherwise than was measured, the likeliest first."""
-        head = (180,) if abs(self.head_up) < SURE_HEAD else ()
+        head = (180,) if self.head_up < SURE_HEAD else ()  # capitals and other scripts seem to stand on it
         return head + ((90, 270) if abs(self.runs_down) < SURE_WAY else ())
 
 
 def measure(gray: Gray) -> Measured:
     """Measure the page (8 bits, dark on light)."""
     small, scale = _small(gray)
-    left, top, right, bottom = paper_box(small)
+    left, top, right, bottom = _without_losing_letters(small, paper_box(small))
     seen = small[top:bottom, left:right]
     flat, uneven = flatten(seen), is_uneven(seen)
     marks = _marks(flat)
-    paper = (round(left / scale), round(top / scale), round(right / scale), round(bottom / scale))
+    height, width = gray.shape
+    paper = (
+        round(left / scale),
+        round(top / scale),
+        min(width, round(right / scale)),
+        min(height, round(bottom / scale)),
+    )
     if len(marks.sizes) < ENOUGH:
         return Measured(paper, letters=len(marks.sizes), uneven=uneven)
     runs_down = _runs_down(marks)
@@ -76,6 +82,24 @@ def measure(gray: Gray) -> Measured:
         _has_columns(standing),
         uneven,
     )
+
+
+def _without_losing_letters(small: Gray, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """The box, wider where light letters stand beside it: on a dark banner, or on another card."""
+    height, width = small.shape
+    left, top, right, bottom = box
+    beside = small[:, :left], small[:top], small[:, right:], small[bottom:]
+    keep = [part.size > 0 and _has_light_letters(part) for part in beside]
+    return (
+        0 if keep[0] else left,
+        0 if keep[1] else top,
+        width if keep[2] else right,
+        height if keep[3] else bottom,
+    )
+
+
+def _has_light_letters(dark: Gray) -> bool:
+    return len(_marks(flatten(cv2.bitwise_not(dark))).sizes) >= ENOUGH  # type: ignore[arg-type]
 
 
 def _small(gray: Gray) -> tuple[Gray, float]:

@@ -10,7 +10,7 @@ from batches.documents.kinds import Kind
 
 GRAY, RENDITION = "page.tif", "page.jpg"  # in a page's private folder
 WEIGHED = 500  # pages of a file at the most whose size is looked at
-PREPARATION_VERSION = 1  # one more whenever pages come out otherwise: what was recognised before is read anew
+PREPARATION_VERSION = 1  # one more whenever pages come out otherwise, or `ocr.recognition` chooses otherwise
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,14 @@ class Look:
     """How a page is to be made ready.
 
     `rotation`: degrees clockwise by which its user says that it is to be turned, a multiple of 90; where that is
-    not 0, the page is not turned by what was measured. `more`: by so many degrees more than was measured.
+    not 0, the page is not turned by what was measured. `more`: by so many degrees more than was measured. `latin`:
+    its letters are Latin ones, of which it can be measured whether they stand on their head.
     """
 
     rotation: int = 0
     preparation: Preparation = Preparation.OFF
     more: int = 0
+    latin: bool = True
 
 
 AS_IT_IS = Look()

@@ -10,6 +10,7 @@ Gray = NDArray[np.uint8]
 
 BED = 0.15  # of the picture's edge that is dark, from which on it may be the scanner's bed
 LEAST_PAPER = 0.25  # of the picture
+LEAST_PIECE = 0.02  # of the picture: what is lighter and smaller is no sheet of its own
 EDGE, STEP = 16, 50  # pixels within which the paper begins, and levels of grey by which it is lighter
 BESIDE = 40  # pixels beside where it seems to begin, as pages that lie below may show
 UNEVEN = 12.0  # levels of grey between light and shady paper, from which it is made even
@@ -28,13 +29,12 @@ def paper_box(small: Gray) -> tuple[int, int, int, int]:
     count, _, stats, _ = cv2.connectedComponentsWithStats(light)
     if count < 2:
         return 0, 0, w, h
-    x, y, across, down, area = map(int, stats[1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))])
-    if area < LEAST_PAPER * h * w:
+    x, y, across, down, area = stats[1:][stats[1:, cv2.CC_STAT_AREA] > LEAST_PIECE * h * w].T
+    if area.sum() < LEAST_PAPER * h * w:
         return 0, 0, w, h
-    sides = small[y : y + down], small[:, x : x + across]
-    top, bottom = _edges(sides[1], y, y + down)
-    left, right = _edges(sides[0].T, x, x + across)
-    return left, top, right, bottom
+    left, top, right, bottom = int(x.min()), int(y.min()), int((x + across).max()), int((y + down).max())
+    rows, columns = _edges(small[:, left:right], top, bottom), _edges(small[top:bottom].T, left, right)
+    return columns[0], rows[0], columns[1], rows[1]
 
 
 def _edges(strip: Gray, first: int, last: int) -> tuple[int, int]:

@@ -23,7 +23,7 @@ LEAST_SKEW = 0.15  # degrees, below which straightening would only blur
 DARK = 110  # level of grey: where the paper is darker, letters may be light
 SMALL, SMALL_TO = 9.5, 15.0  # pixels: lower letters are scaled up, to this
 LARGE, LARGE_TO = 34.0, 26.0  # higher ones down: the same is read in half the time
-MOST_SCALE = 3.0
+MOST_SCALE, MOST_PIXELS = 3.0, 35_000_000  # for which memory is reckoned
 LINE = 5.0  # letters' heights: what is as long and unbroken is a line
 LINE_COVERS = 0.15  # of the page's width
 FAINT = 25  # levels of grey off the paper
@@ -62,6 +62,8 @@ def stand(image: Image.Image, look: Look) -> Standing:
     if look.preparation is Preparation.OFF:
         return Standing(gray, look.rotation, 0.0)
     measured, inverted = _measured(gray)
+    if not look.latin:
+        measured = replace(measured, head_up=0.0)
     rotation = (_rotation(measured) if not look.rotation else 0) + look.more
     measured = replace(measured, paper=_turned_box(measured.paper, gray.shape, rotation))
     gray = _turned(gray, rotation)
@@ -107,11 +109,6 @@ def for_engine(page: Standing, preparation: Preparation, dpi: int | None) -> For
     if letter:
         gray = _without_lines(gray, letter * scale)
     return ForEngine(gray, left, top, scale, _resolution(dpi, letter, scale))
-
-
-def is_blank(page: Standing) -> bool:
-    """Whether nothing at all is on it that could be a letter."""
-    return page.measured is not None and page.measured.letters == 0
 
 
 # ------------------------------------------------------------------ standing
@@ -175,7 +172,8 @@ def _worth_cutting(box: tuple[int, int, int, int], shape: Any) -> tuple[int, int
 
 def _scaled(gray: Gray, letter: float) -> tuple[Gray, float]:
     if 0 < letter < SMALL:
-        scale, how = min(MOST_SCALE, SMALL_TO / letter), cv2.INTER_CUBIC
+        most = max(1.0, (MOST_PIXELS / gray.size) ** 0.5)
+        scale, how = min(MOST_SCALE, SMALL_TO / letter, most), cv2.INTER_CUBIC
     elif letter > LARGE:
         scale, how = LARGE_TO / letter, cv2.INTER_AREA
     else:

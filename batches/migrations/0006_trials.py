@@ -37,7 +37,7 @@ class Migration(migrations.Migration):
                 ('error_message', models.TextField(blank=True)),
                 ('created', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('batch', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='trials', to='batches.batch')),
-                ('page', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='trials', to='batches.page')),
+                ('page', models.ForeignKey(on_delete=django.db.models.deletion.DO_NOTHING, related_name='trials', to='batches.page')),
             ],
             options={
                 'ordering': ('page__number', 'side'),

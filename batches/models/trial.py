@@ -10,15 +10,17 @@ from django.db.models.functions import Now
 from batches.errors import OcrError
 from batches.models.batch import Batch, lease
 from batches.models.page import Page
+from batches.models.turns import BIG
 from batches.ocr import Options, PageResult
 
 
 class TrialQuerySet(models.QuerySet["Trial"]):
     """Many trials."""
 
-    def claim(self) -> "Trial | None":
-        """Take in hand the trial that has waited longest, for one attempt."""
-        for pk in self.waiting().order_by("pk").values_list("pk", flat=True)[:5]:
+    def claim(self, *, big: bool = True) -> "Trial | None":
+        """Take in hand the trial that has waited longest, for one attempt; `big`: it may be of a big page."""
+        waiting = self.waiting() if big else self.waiting().filter(page__weight__lt=BIG)
+        for pk in waiting.order_by("pk").values_list("pk", flat=True)[:5]:
             claim = {"attempt": F("attempt") + 1, "lease_expires_at": lease()}
             if self.waiting().filter(pk=pk).update(status=Trial.Status.RUNNING, **claim):
                 return self.select_related("batch", "page__source__batch").filter(pk=pk).first()
@@ -51,7 +53,8 @@ class Trial(models.Model):
         FAILED = "failed"
 
     batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="trials")
-    page = models.ForeignKey(Page, on_delete=models.CASCADE, related_name="trials")
+    # Pages go with their batch, and so do trials: to look for theirs would make a large batch slow to delete.
+    page = models.ForeignKey(Page, on_delete=models.DO_NOTHING, related_name="trials")
     side = models.PositiveSmallIntegerField()
     preset = models.CharField(max_length=60)  # its name
     options = models.JSONField()
@@ -86,6 +89,11 @@ class Trial(models.Model):
 
     def __str__(self) -> str:
         return f"{self.page} as {self.preset}"
+
+    @property
+    def is_big(self) -> bool:
+        """Whether its page is one that a machine reads one at a time."""
+        return self.page.is_big
 
     def reading_options(self) -> Options:
         """How it is read. Raises BadOptions."""

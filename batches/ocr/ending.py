@@ -32,7 +32,9 @@ def check_wanted(folder: Path) -> None:
 def end_group(folder: Path) -> None:
     """Kill what runs there, children included. Safe where all is gone."""
     with suppress(FileNotFoundError, ValueError, ProcessLookupError):
-        os.killpg(int((folder / PID).read_text()), signal.SIGKILL)
+        group = int((folder / PID).read_text())
+        if group > 1:  # 0 would be our own, 1 is everybody's
+            os.killpg(group, signal.SIGKILL)
 
 
 def engine_error(status: int, stderr: str) -> OcrError:

@@ -148,6 +148,75 @@ _SCRIPTS = {
 FRAKTUR = ("script/Fraktur", "Fraktur", "deu_latf", "frk")  # the best first; each reads the old German print
 
 
+# Of Tesseract's languages and scripts those that are not written in Latin letters; the rest is.
+NOT_LATIN = frozenset(
+    [
+        "amh",
+        "ara",
+        "asm",
+        "bel",
+        "ben",
+        "bod",
+        "bul",
+        "chi",
+        "chr",
+        "div",
+        "dzo",
+        "ell",
+        "fas",
+        "grc",
+        "guj",
+        "heb",
+        "hin",
+        "hye",
+        "iku",
+        "jpn",
+        "kan",
+        "kat",
+        "kaz",
+        "khm",
+        "kir",
+        "kor",
+        "lao",
+        "mal",
+        "mar",
+        "mkd",
+        "mon",
+        "mya",
+        "nep",
+        "ori",
+        "pan",
+        "pus",
+        "rus",
+        "san",
+        "sin",
+        "snd",
+        "srp",
+        "syr",
+        "tam",
+        "tel",
+        "tgk",
+        "tha",
+        "tir",
+        "uig",
+        "ukr",
+        "urd",
+        "yid",
+        "osd",
+        "equ",
+    ]
+)
+LATIN_SCRIPTS = frozenset({"Latin", "Fraktur", "Vietnamese"})
+
+
+def is_latin(code: str) -> bool:
+    """Whether the language or script of this model is written in Latin letters."""
+    if code.startswith("script/"):
+        return code.removeprefix("script/") in LATIN_SCRIPTS
+    language, _, form = code.partition("_")
+    return form == "latn" or (language not in NOT_LATIN and form != "cyrl")
+
+
 def language_name(code: str) -> str:
     """The model's name as people know it: `deu` is German, `script/Fraktur` Fraktur (script).
 

@@ -5,8 +5,10 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from batches.documents import Look
 from batches.documents import Preparation as Preparation
 from batches.errors import BadOptions
+from batches.ocr.languages import is_latin
 
 ROTATIONS = (0, 90, 180, 270)  # degrees clockwise
 
@@ -60,6 +62,12 @@ class Options:
         if not languages or options.rotation not in ROTATIONS or data.keys() - asdict(options).keys():
             raise BadOptions
         return options
+
+    def look(self, more: int = 0) -> Look:
+        """How pages are made ready to be read so. What is written in columns from the top is left as it is."""
+        down = any(language.endswith("_vert") for language in self.languages)
+        preparation = Preparation.OFF if down else self.preparation
+        return Look(self.rotation, preparation, more, latin=all(map(is_latin, self.languages)))
 
     def as_json(self) -> dict[str, Any]:
         """What `parse` reads back."""

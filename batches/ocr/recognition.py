@@ -1,19 +1,22 @@
 """One page, read: in the way that was chosen, and in the next likely ones where that gave little."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import fmean
 
 from batches.documents import PageImage, Preparation, Word
-from batches.errors import EngineCrashed, EngineTimeout, OutOfMemory
+from batches.errors import OcrError
 from batches.ocr.engines import Engine
 from batches.ocr.options import Options, Segmentation
 from batches.ocr.results import TEXT_OF_PDF, PageResult, text_of
 from batches.stages import Stages
 
 Read = Callable[[Segmentation], tuple[Word, ...]]
+
+logger = logging.getLogger(__name__)
 
 # Tesseract's page segmentation modes (tesseract(1)).
 OSD_AUTO, AUTO, COLUMN, BLOCK, SPARSE = 1, 3, 4, 6, 11
@@ -128,36 +131,60 @@ def _read(
 
 
 def _best(first: Reading, others: Iterator[Reading], deadline: float) -> Reading:
-    """The best reading there is, of those there is time for. What fails now costs nothing."""
+    """The best reading there is, of those there is time for."""
     best = first
-    with suppress(EngineTimeout, EngineCrashed, OutOfMemory):
-        while time.monotonic() < deadline and (other := next(others, None)):
-            best = max(best, other, key=lambda reading: reading.worth)
+    while time.monotonic() < deadline and (other := next(others, None)):
+        best = max(best, other, key=lambda reading: reading.worth)
     return best
 
 
 def _others(
     first: Reading, reader: Reader, look_again: LookAgain | None, options: Options
 ) -> Iterator[Reading]:
-    """The next likely ways of reading the page, until one is good enough. The folder's images are the best one's."""
+    """The next likely ways of reading the page, until one is good enough, or fails.
+
+    The images in its folder are those of the best one so far.
+    """
     best = first
     for turn in first.page.doubts if look_again else ():
         if best.confidence >= LYING_WRONG:
             break
         assert look_again
-        other = reader.read(look_again(turn), first.psm)
-        if other.worth > best.worth:
+        other = _tried(reader, partial(_opened, look_again, turn, reader.stages), first.psm)
+        if other and other.worth > best.worth:
             best = other
         else:
             look_again((best.page.rotation - first.page.rotation) % 360)
+        if not other:
+            return
         yield other
-    least = POOR_CARD if options.segmentation is Segmentation.CARD else POOR
     for psm in OTHER_WAYS.get(first.psm, ()):
-        if not best.is_poor(least):
+        if not best.is_poor(POOR_CARD if options.segmentation is Segmentation.CARD else POOR):
             break
-        other = reader.read(best.page, psm)
+        if not (other := _tried(reader, partial(_same, best.page), psm)):
+            return
         best = max(best, other, key=lambda reading: reading.worth)
         yield other
+
+
+def _opened(look_again: LookAgain, turn: int, stages: Stages) -> PageImage:
+    page = look_again(turn)
+    for stage, seconds in page.seconds.items():
+        stages.add(stage, seconds)
+    return page
+
+
+def _same(page: PageImage) -> PageImage:
+    return page
+
+
+def _tried(reader: Reader, look: Callable[[], PageImage], psm: int) -> Reading | None:
+    """Another reading. What fails now costs nothing: there is one already."""
+    try:
+        return reader.read(look(), psm)
+    except (OcrError, OSError) as error:
+        logger.info("Another way of reading a page failed: %s", error)
+        return None
 
 
 def _psm(page: PageImage, options: Options) -> int:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,9 @@ class Reader(Helper):
 
     def ended_by(self) -> OcrError:
         """What it means that it is gone."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(1)
+        self.process.kill()  # or it is still there, and answers nothing that can be used
         status = self.process.wait()
         return EngineMissing(MISSING) if status == 127 else engine_error(status, self.complained())
 

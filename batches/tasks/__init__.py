@@ -16,8 +16,8 @@ from django.conf import settings
 
 from batches import ocr
 from batches.errors import EngineMissing
-from batches.models import Batch, Trial
-from batches.tasks.memory import claimed_page
+from batches.models import Batch, Page, Trial
+from batches.tasks.memory import claimed
 from batches.tasks.mending import mend
 from batches.tasks.preparing import prepare
 from batches.tasks.reading import read
@@ -48,15 +48,23 @@ def work() -> bool:
     if batch := Batch.objects.claim_preparation():
         wake()
         prepare(batch)
-    if may_be_tried() and (trial := Trial.objects.claim()):
-        wake()
-        try_out(trial)
-        return True
-    with claimed_page() as page:
+    return bool((may_be_tried() and _try()) or _read() or _try() or batch)
+
+
+def _read() -> bool:
+    with claimed(Page.objects.claim) as page:
         if page:
             wake()
             read(page)
-    return bool(batch or page)
+    return page is not None
+
+
+def _try() -> bool:
+    with claimed(Trial.objects.claim) as trial:
+        if trial:
+            wake()
+            try_out(trial)
+    return trial is not None
 
 
 @shared_task

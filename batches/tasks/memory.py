@@ -4,13 +4,14 @@ import fcntl
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from django.conf import settings
 
-from batches.models import Page
+from batches.models import Page, Trial
 from batches.tasks.tokens import wake
 
 logger = logging.getLogger(__name__)
@@ -48,18 +49,21 @@ class BigPageLock:
             self._file = None
 
 
+Claimed = TypeVar("Claimed", Page, Trial)
+
+
 @contextmanager
-def claimed_page() -> Iterator[Page | None]:
-    """The page whose turn it is, in hand; a big one only if no other on this machine is.
+def claimed(claim: Callable[..., Claimed | None]) -> Iterator[Claimed | None]:
+    """What `claim` takes in hand, a page or a trial; a big one only if no other on this machine is.
 
     Who finds big pages waiting for another one ends; so when that one has been read, somebody is woken.
     """
     lock = BigPageLock()
     try:
-        page = Page.objects.claim(big=lock.take())
-        if page is None or not page.is_big:
+        taken = claim(big=lock.take())
+        if taken is None or not taken.is_big:
             lock.release()
-        yield page
+        yield taken
     finally:
         if lock.held:
             lock.release()

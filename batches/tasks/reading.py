@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
 from batches import documents, ocr
-from batches.documents import RENDITION, Kind, Known, Look, PageImage
+from batches.documents import RENDITION, Kind, Known, PageImage
 from batches.errors import OcrError
 from batches.files import replacing
 from batches.models import Page, Trial
@@ -90,10 +90,10 @@ def _recognise(page: Page, folder: Path, stages: Stages) -> PageResult:
     return result
 
 
-def recognise(page: Page, options: Options, folder: Path) -> PageResult:
+def recognise(page: Page, options: Options, folder: Path, *, anew: bool = False) -> PageResult:
     """Open the page in the private folder and read it with these options, unless that has been done before.
 
-    Its image is in the folder then.
+    Its image is in the folder then. `anew`: read it in any case, and keep nothing of it.
     """
     started = time.monotonic()
     before = Before(page.batch.owner_id, options, engine())
@@ -106,11 +106,11 @@ def recognise(page: Page, options: Options, folder: Path) -> PageResult:
             folder,
             limits(),
             keep_text=options.pdf_text is PdfText.KEEP,
-            look=Look(options.rotation, options.preparation, more),
+            look=options.look(more),
             known=known,
         )
 
-    image = look(known=before.knows)
+    image = look(known=None if anew else before.knows)
     if image.known:
         return before.result(image, round(time.monotonic() - started, 2))
     result = ocr.recognise(
@@ -146,8 +146,10 @@ def _save_and_tell(page: Page, outcome: PageResult | OcrError | None) -> bool:
     with stages.measure("event"):
         settled = saved(partial(settle, page, outcome))
     if settled and isinstance(outcome, PageResult):
-        with suppress(DatabaseError):  # it was read and told, whatever is known of that
+        try:
             page.told(stages.seconds["event"])
+        except (DatabaseError, InterfaceError):  # it was read and told, whatever is known of that
+            connection.close()
     return settled
 
 

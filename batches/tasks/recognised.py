@@ -16,6 +16,7 @@ from batches.ocr import Engine, Options, PageResult, text_of
 
 logger = logging.getLogger(__name__)
 
+WORTH_KEEPING = 60.0  # mean confidence: a poor reading may have been one for want of time
 SAID = "Recognised before: the text was taken from then."
 OF_THE_PAGE = (
     "text",
@@ -65,7 +66,7 @@ class Before:
 
     def keep(self, image: PageImage, result: PageResult) -> None:
         """For the next time, where the page was really read."""
-        if not image.digest:
+        if not image.digest or (result.confidence is not None and result.confidence < WORTH_KEEPING):
             return
         try:
             key = self.key(image.digest)

@@ -41,7 +41,7 @@ def try_out(trial: Trial) -> None:
 
 def _read(trial: Trial, folder: Path) -> PageResult | OcrError:
     try:
-        result = recognise(trial.page, trial.reading_options(), folder)
+        result = recognise(trial.page, trial.reading_options(), folder, anew=True)
         if trial.side == 1:
             keep_image(folder, trial.image_path)
         return result
