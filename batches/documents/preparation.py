@@ -28,6 +28,7 @@ LINE = 5.0  # letters' heights: what is as long and unbroken is a line
 LINE_COVERS = 0.15  # of the page's width
 FAINT = 25  # levels of grey off the paper
 RULED = 6  # lines: paper with so many is ruled
+INK_SHARE = 0.2  # per cent of a page that is ink at the least, where a card has little on it
 MARGIN = 0.97  # of the page: where the paper covers more than that of a side, it is not cut out
 LETTER_INCHES = 0.07  # the height of a printed letter (10 points), to tell the resolution from
 EASY_DPI = (150, 300)
@@ -185,7 +186,7 @@ def _scaled(gray: Gray, letter: float) -> tuple[Gray, float]:
 def _darkened(gray: Gray) -> Gray:
     """Pale ink made black on white paper, in all its shades: the engine reads those better than two levels."""
     even = flatten(gray)
-    ink, paper = (float(level) for level in np.percentile(even[::2, ::2].astype(np.float32), (1, 50)))
+    ink, paper = (float(level) for level in np.percentile(even[::2, ::2].astype(np.float32), (INK_SHARE, 50)))
     scale = 255 / max(1.0, paper - ink)
     return cv2.convertScaleAbs(np.maximum(even, np.uint8(ink)), alpha=scale, beta=-ink * scale)  # type: ignore[return-value]
 
