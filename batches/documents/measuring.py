@@ -25,6 +25,8 @@ GUTTER = 6  # quarters of a letter's height: wider than the spaces between a typ
 CROSSED = 0.48  # of the lines with text on both sides; where there is one column, it is 0.58 and more
 LEAST_COLUMN, LEAST_LINES = 0.15, 8  # of the text; on both sides of the gutter
 SURE_WAY, SURE_HEAD = 1.0, 3.0
+AS_PAPER = 0.8  # of the paper's brightness: as light are letters on a dark banner, and not the edges of pages
+LIGHT_LETTERS = 15  # so many beside the paper are text: some specks there always are
 ENOUGH = 8  # letters, below which nothing is said of a page
 
 
@@ -89,7 +91,8 @@ def _without_losing_letters(small: Gray, box: tuple[int, int, int, int]) -> tupl
     height, width = small.shape
     left, top, right, bottom = box
     beside = small[:, :left], small[:top], small[:, right:], small[bottom:]
-    keep = [part.size > 0 and _has_light_letters(part) for part in beside]
+    light = AS_PAPER * float(np.median(small[top:bottom:4, left:right:4]))
+    keep = [part.size > 0 and _has_letters_of(part, light) for part in beside]
     return (
         0 if keep[0] else left,
         0 if keep[1] else top,
@@ -98,8 +101,13 @@ def _without_losing_letters(small: Gray, box: tuple[int, int, int, int]) -> tupl
     )
 
 
-def _has_light_letters(dark: Gray) -> bool:
-    return len(_marks(flatten(cv2.bitwise_not(dark))).sizes) >= ENOUGH  # type: ignore[arg-type]
+def _has_letters_of(dark: Gray, light: float) -> bool:
+    """Whether light letters stand there side by side; the edges of a book's pages lie one below the other."""
+    marks = _marks(np.where(dark > light, 0, 255).astype(np.uint8))
+    if len(marks.sizes) < LIGHT_LETTERS:
+        return False
+    beside, below = _neighbours(marks.middles)
+    return beside > below
 
 
 def _small(gray: Gray) -> tuple[Gray, float]:

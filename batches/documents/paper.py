@@ -10,7 +10,7 @@ Gray = NDArray[np.uint8]
 
 BED = 0.15  # of the picture's edge that is dark, from which on it may be the scanner's bed
 LEAST_PAPER = 0.25  # of the picture
-LEAST_PIECE = 0.02  # of the picture: what is lighter and smaller is no sheet of its own
+LEAST_PIECE = 0.12  # of the picture: what is smaller is no sheet of its own, but the edges of a book's pages
 EDGE, STEP = 16, 50  # pixels within which the paper begins, and levels of grey by which it is lighter
 BESIDE = 40  # pixels beside where it seems to begin, as pages that lie below may show
 UNEVEN = 12.0  # levels of grey between light and shady paper, from which it is made even
