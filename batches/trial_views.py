@@ -52,7 +52,9 @@ def _try(request: HttpRequest, batch: Batch) -> HttpResponse:
 
 
 def _options(batch: Batch, preset: NamedOptions, engine: ocr.Engine) -> Options:
-    languages = preset.with_languages(batch.reading_options().languages, engine.languages)
+    # As in the form for a new batch: a preset's own languages take the place of those chosen before.
+    chosen = () if preset.languages else batch.reading_options().languages
+    languages = preset.with_languages(chosen, engine.languages)
     engine.check_languages(languages)
     return preset.options(languages)
 

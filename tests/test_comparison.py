@@ -79,12 +79,12 @@ def test_a_choice_that_cannot_be_tried_is_told(batch, user, data, told):
     assert not Trial.objects.exists()
 
 
-def test_presets_are_tried_in_the_batchs_languages_and_their_own(batch, user):
+def test_a_presets_own_languages_take_the_place_of_the_batchs(batch, user):
     letters = save_preset(user, "Letters", {"segmentation": "block", "languages": ["deu"]})
     client_of(user).post(url_of(batch), CHOICE | {"second": str(letters.pk), "pages": "2;2"})
     first, second = batch.trials.all()
     assert (first.page.number, first.options) == (2, PRINTED.as_json())
-    assert (second.preset, second.options["languages"]) == ("Letters", ["eng", "deu"])
+    assert (second.preset, second.options["languages"]) == ("Letters", ["deu"])
 
 
 def test_a_preset_with_a_language_that_is_gone_is_not_tried(batch, user):
